@@ -1,0 +1,1 @@
+"""What should happen: pure values in, values out; never reads a clock, a file, a socket or chance."""

@@ -1,0 +1,220 @@
+"""What alerts say to instances: firing, resolved, again, too late, or no longer heard.
+
+The one law: identity is the fingerprint, an episode is its `startsAt`; only a word about the present episode moves an
+instance, and every other is counted by name and changes nothing.
+"""
+
+from collections import Counter
+from typing import Final
+
+from msgspec.structs import replace
+
+from rules import instances
+from rules.case import DAEMON, Case
+from rules.commands import Accepted, PutSender, Raise
+from rules.events import AlertsReceived
+from rules.instants import MINUTE, SECOND, Instant, format_instant
+from rules.model import Alert, Instance, Phase, Sender, Series, Timer
+from rules.state import EXPIRING_MAX
+from rules.tickets.identity import Route, fingerprint, subject_of_instance
+
+STALE_WITHIN: Final = 10 * MINUTE  # two Alertmanagers may repeat a firing after its resolve for so long
+EXPIRE: Final = "expire"
+HEARD_EVERY: Final = 15 * SECOND  # how finely a sender's being heard is kept
+SILENT_AFTER: Final = 5 * MINUTE
+LOOK_AGAIN: Final = 30 * SECOND
+
+
+def received(case: Case, event: AlertsReceived, routes: "list[tuple[Alert, tuple[Route, ...]]]") -> Accepted:
+    """Take a body. Firing alerts first: a changed severity fires one fingerprint and resolves another in one body."""
+    outcomes: Counter[str] = Counter()
+    tickets: dict[int, None] = {}
+    if any(alert.expires_at is not None for alert in event.alerts):
+        heard(case, event)
+    for firing in (True, False):
+        for alert, met in routes:
+            if alert.firing is not firing:
+                continue
+            words = [_one(case, event, alert, route, tickets) for route in met]
+            outcomes[_gravest(words) if words else "unmatched"] += 1
+    return Accepted(tuple(tickets), tuple(sorted(outcomes.items())))
+
+
+_ORDER: Final = ("opened", "reopened", "joined", "pending", "resolved", "recovering", "repeat", "stale", "unknown")
+
+
+def _gravest(words: list[str]) -> str:
+    return min(words, key=_ORDER.index)
+
+
+def _one(case: Case, event: AlertsReceived, alert: Alert, route: Route, tickets: dict[int, None]) -> str:
+    series = case.series(route.key, alert.fingerprint)
+    instance = case.instance(route.key)
+    if alert.firing:
+        word = _fires(case, event, alert, route, series, instance)
+    else:
+        word = _resolves(case, event, alert, route, series, instance)
+    after = case.instance(route.key)
+    if after is not None and after.ticket is not None:
+        tickets[after.ticket] = None
+    return word
+
+
+def _fires(
+    case: Case, event: AlertsReceived, alert: Alert, route: Route, series: Series | None, instance: Instance | None
+) -> str:
+    if series is not None:
+        if series.firing and alert.starts_at <= series.starts_at:
+            return _repeats(case, event, alert, route, series, instance)
+        if (
+            not series.firing and not series.inferred and alert.starts_at <= series.starts_at
+            and series.resolved_at is not None and event.received_at - series.resolved_at <= STALE_WITHIN
+        ):  # fmt: skip
+            return "stale"
+    if instance is None:
+        instance = Instance(key=route.key, rule=route.rule.id, labels=route.labels, group_key=route.group_key)
+    was = instance.phase
+    fresh = Series(
+        key=route.key, fingerprint=alert.fingerprint, firing=True, labels=alert.labels, annotations=alert.annotations,
+        starts_at=alert.starts_at, received_at=event.received_at, expires_at=alert.expires_at, source=event.source,
+        sender=event.sender, generator_url=alert.generator_url,
+    )  # fmt: skip
+    case.put_series(fresh)
+    joins = series is None or not series.firing
+    instance = replace(instance, firing=instance.firing + joins, version=instance.version + 1)
+    instance, word = instances.bad(case, instance, route.rule, min(alert.starts_at, event.received_at), fresh)
+    case.put_instance(_expire_at(case, instance, alert.expires_at), was)
+    return word
+
+
+def _repeats(
+    case: Case, event: AlertsReceived, alert: Alert, route: Route, series: Series, instance: Instance | None
+) -> str:
+    if (
+        series.annotations != alert.annotations or series.labels != alert.labels
+        or series.expires_at != alert.expires_at
+    ):  # fmt: skip
+        case.put_series(
+            replace(
+                series, annotations=alert.annotations, labels=alert.labels, expires_at=alert.expires_at,
+                sender=event.sender, source=event.source,
+            )
+        )  # fmt: skip
+        if instance is not None and alert.expires_at is not None and instance.expires_at is None:
+            again = replace(instance, version=instance.version + 1)
+            instance = _expire_at(case, again, alert.expires_at)
+            case.put_instance(instance, instance.phase)
+    if instance is not None and instances.restless(case, instance, route.rule):
+        was = instance.phase
+        instance, word = instances.bad(
+            case, replace(instance, version=instance.version + 1), route.rule, series.received_at, series
+        )
+        case.put_instance(instance, was)
+        return word
+    return "repeat"
+
+
+def _expire_at(case: Case, instance: Instance, due: Instant | None) -> Instance:
+    """Sees to an `expire` timer no later than `due`; a later one is found by the timer itself."""
+    if due is None or (instance.expires_at is not None and instance.expires_at <= due):
+        return instance
+    case.schedule(Timer(subject_of_instance(instance.key), EXPIRE, due))
+    return replace(instance, expires_at=due)
+
+
+def _resolves(
+    case: Case, event: AlertsReceived, alert: Alert, route: Route, series: Series | None, instance: Instance | None
+) -> str:
+    if series is None or instance is None:
+        return "unknown"
+    ends = alert.ends_at if alert.ends_at is not None else event.received_at
+    if ends < series.starts_at:
+        return "stale"  # the end of an episode before this one
+    if not series.firing:
+        return "repeat"
+    return _quiet(case, route.rule.id, series, instance, ends, event.received_at, inferred=False)
+
+
+def _quiet(
+    case: Case, rule_id: str, series: Series, instance: Instance, ends: Instant, now: Instant, *, inferred: bool
+) -> str:
+    """One series of an instance is over; with the last one the instance is clear."""
+    case.put_series(
+        replace(series, firing=False, ends_at=ends, resolved_at=now, inferred=inferred, expires_at=None)
+    )
+    was = instance.phase
+    instance = replace(instance, firing=max(0, instance.firing - 1), version=instance.version + 1)
+    word = "resolved"
+    if instance.firing == 0:
+        clear_since = min(max(ends, series.starts_at), now)
+        instance, word = instances.clear(case, instance, case.policy.rule(rule_id), clear_since)
+    case.put_instance(instance, was)
+    return word
+
+
+def heard(case: Case, event: AlertsReceived) -> None:
+    """Keep when a sender whose silence means something was heard, and since when without a break."""
+    known = case.state.senders.get(event.sender)
+    at = event.received_at
+    if known is None or at - known.heard_at > SILENT_AFTER or known.since < case.state.started_at:
+        case.add(PutSender(Sender(event.sender, at, at)))
+    elif at - known.heard_at >= HEARD_EVERY or known.silent:
+        case.add(PutSender(replace(known, heard_at=at, silent=False)))
+    if known is not None and known.silent:
+        case.add(Raise(silence(event.sender, at, firing=False)))
+
+
+def silence(sender: str, at: Instant, *, firing: bool) -> AlertsReceived:
+    """Ticketd's own alert about a sender that says nothing at all, or is heard again."""
+    labels = {"alertname": "TicketdSenderSilent", "sender": sender, "severity": "warning"}
+    alert = Alert(
+        fingerprint=fingerprint(labels), firing=firing, labels=labels, starts_at=at, ends_at=None if firing else at,
+        annotations={
+            "summary": f"{sender} has gone silent: its alerts are held as they were",
+            "description": "Alerts that it sent are past their end, and it has said nothing since. Whether they still"
+            " fire is not known. Look at the sender and at the way from it to ticketd.",
+        },
+    )  # fmt: skip
+    return AlertsReceived(source=DAEMON, sender=DAEMON, received_at=at, alerts=(alert,))
+
+
+def expire_fired(case: Case, instance: Instance) -> str:
+    """Alerts past their end: over, if their sender was heard since and did not repeat them; else held, and said so."""
+    instance = replace(instance, expires_at=None, version=instance.version + 1)
+    case.put_instance(instance, instance.phase)
+    wanted = case.state.expiring.get(instance.key, ())
+    due: list[Instant] = [case.now] if len(wanted) >= EXPIRING_MAX else []  # there may be more: look at once again
+    over = 0
+    for loaded in wanted:
+        series = case.series(loaded.key, loaded.fingerprint) or loaded
+        if not series.firing or series.expires_at is None:
+            continue
+        if series.expires_at > case.now:
+            due.append(series.expires_at)
+            continue
+        sender = case.state.senders.get(series.sender)
+        settled = sender is not None and case.now - max(sender.since, case.state.started_at) >= SILENT_AFTER
+        if sender is not None and settled and sender.heard_at >= series.expires_at:
+            current = case.instance(instance.key) or instance
+            _quiet(case, instance.rule, series, current, series.expires_at, case.now, inferred=True)
+            over += 1
+            continue
+        due.append(case.now + LOOK_AGAIN)
+        if sender is None or case.now - max(sender.heard_at, case.state.started_at) >= SILENT_AFTER:
+            _report_silence(case, series.sender, sender)
+    after = case.instance(instance.key)
+    if due and after is not None and after.phase is not Phase.OK:
+        again = replace(after, version=after.version + 1)
+        case.put_instance(_expire_at(case, again, min(due)), after.phase)
+    return f"{over} over by silence, {len(due)} looked at again from {format_instant(min(due))}" if due else "over"
+
+
+def _report_silence(case: Case, name: str, sender: Sender | None) -> None:
+    if sender is not None and sender.silent:
+        return
+    known = sender or Sender(name, 0, 0)
+    if any(isinstance(one, PutSender) and one.sender.name == name for one in case.pending):
+        return
+    case.add(PutSender(replace(known, silent=True)))
+    case.add(Raise(silence(name, case.now, firing=True)))
+

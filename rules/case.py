@@ -1,0 +1,128 @@
+"""The desk at which one event is decided: drafts of tickets, and the commands collected so far.
+
+The one law: the state is read, never written; what this desk changes is kept here as new values, and `commands` hands
+each ticket out once, as it is at the end.
+"""
+
+from collections.abc import Mapping
+from typing import Any, Final
+
+from msgspec.structs import replace
+
+from rules.commands import Cancel, Command, Deliver, PutInstance, PutSeries, PutTicket, Record, Schedule
+from rules.instants import Instant
+from rules.model import Delivery, Instance, Phase, Series, Status, Ticket, Timer
+from rules.policy import Policy
+from rules.state import State
+from rules.tickets.identity import subject_of_ticket
+from rules.tickets.timeline import What, entry
+
+DAEMON: Final = "ticketd"
+_NOTHING: Final[Mapping[str, Any]] = {}
+
+
+class Case:
+    """One event at one instant under one policy."""
+
+    __slots__ = ("_commands", "_drafts", "_instances", "_next", "_series", "_was", "now", "policy", "state")
+
+    def __init__(self, state: State, now: Instant, policy: Policy) -> None:
+        """Nothing is changed yet."""
+        self.state = state
+        self.now = now
+        self.policy = policy
+        self._commands: list[Command] = []
+        self._drafts: dict[int, Ticket] = {}
+        self._was: dict[int, Status | None] = {}
+        self._instances: dict[str, Instance] = {}
+        self._series: dict[tuple[str, str], Series] = {}
+        self._next = state.next_ticket
+
+    # ---- reading: what this desk changed hides what the state holds
+    def ticket(self, ticket_id: int | None) -> Ticket | None:
+        """The ticket as it is now."""
+        if ticket_id is None:
+            return None
+        return self._drafts.get(ticket_id) or self.state.tickets.get(ticket_id)
+
+    def instance(self, key: str) -> Instance | None:
+        """The instance as it is now."""
+        return self._instances.get(key) or self.state.instances.get(key)
+
+    def series(self, key: str, fingerprint: str) -> Series | None:
+        """The series as it is now."""
+        name = (key, fingerprint)
+        return self._series.get(name) or self.state.series.get(name)
+
+    def live_in_group(self, group_key: str) -> Ticket | None:
+        """The newest ticket of a group, if it is loaded."""
+        drafted = [t for t in self._drafts.values() if t.group_key == group_key]
+        return drafted[-1] if drafted else self.ticket(self.state.groups.get(group_key))
+
+    # ---- changing
+    def open(self, ticket: Ticket) -> Ticket:
+        """A new ticket, under the next id."""
+        ticket = replace(ticket, id=self._next, version=1)
+        self._next += 1
+        self._drafts[ticket.id] = ticket
+        self._was[ticket.id] = None
+        return ticket
+
+    def edit(self, ticket: Ticket, **changes: Any) -> Ticket:
+        """The ticket with these fields changed."""
+        known = self._drafts.get(ticket.id)
+        if known is None:
+            self._was[ticket.id] = ticket.status
+            changes["version"] = ticket.version + 1
+        draft = self._drafts[ticket.id] = replace(known or ticket, **changes)
+        return draft
+
+    def record(
+        self, ticket: Ticket, what: What, why: str, who: str = DAEMON, data: Mapping[str, Any] = _NOTHING
+    ) -> Ticket:
+        """Append to the timeline."""
+        line = entry(ticket.head, ticket.id, ticket.entries + 1, self.now, what, who, why, data)
+        self._commands.append(Record(line))
+        return self.edit(ticket, entries=line.seq, head=line.hash)
+
+    def put_instance(self, instance: Instance, was: Phase) -> None:
+        """A new value of an instance; its version is the caller's work (`version + 1`)."""
+        self._instances[instance.key] = instance
+        self._commands.append(PutInstance(instance, was))
+
+    def put_series(self, series: Series) -> None:
+        """A new value of a series."""
+        self._series[series.key, series.fingerprint] = series
+        self._commands.append(PutSeries(series))
+
+    def schedule(self, timer: Timer) -> None:
+        """Set the timer of (subject, kind)."""
+        self._commands.append(Schedule(timer))
+
+    def schedule_for(self, ticket: Ticket, kind: str, due_at: Instant, gravity: int) -> None:
+        """Set a timer of a ticket, void as soon as its generation has passed."""
+        self._commands.append(Schedule(Timer(subject_of_ticket(ticket.id), kind, due_at, ticket.generation, gravity)))
+
+    def cancel(self, subject: str, kind: str, generation: int | None = None) -> None:
+        """Delete the timer of (subject, kind)."""
+        self._commands.append(Cancel(subject, kind, generation))
+
+    def deliver(self, delivery: Delivery) -> None:
+        """Put a row into the outbox."""
+        self._commands.append(Deliver(delivery))
+
+    @property
+    def pending(self) -> list[Command]:
+        """The commands collected so far, without the tickets."""
+        return self._commands
+
+    def add(self, command: Command) -> None:
+        """Any other command."""
+        self._commands.append(command)
+
+    def commands(self) -> tuple[Command, ...]:
+        """Everything decided; tickets last, each once, as they are at the end."""
+        for ticket_id, ticket in self._drafts.items():
+            self._commands.append(PutTicket(ticket, self._was[ticket_id]))
+        self._drafts, commands = {}, tuple(self._commands)
+        return commands

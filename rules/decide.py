@@ -1,0 +1,75 @@
+"""decide(state, event, now, policy) -> commands, each with its reason. This is the product.
+
+The one law: pure. The same four values give the same decision on every machine and in every year; it reads no clock, no
+file and no chance, and it changes nothing but what it returns.
+"""
+
+from rules import alerts, instances
+from rules.alerts import received
+from rules.case import Case
+from rules.commands import Answer, Decision, Noted
+from rules.concerns import routes, ticket_of
+from rules.events import AlertsReceived, Delivered, DeliveryDue, Event, OpenRequested, Refused, Responded, TimerFired
+from rules.instants import Instant
+from rules.model import Instance, Ticket
+from rules.policy import Policy
+from rules.response import escalation, outbox
+from rules.state import State
+from rules.tickets import answers, opening
+
+
+def decide(state: State, event: Event, now: Instant, policy: Policy) -> Decision:
+    """What should happen. `state` must hold what `concerns` names for the event."""
+    case = Case(state, now, policy)
+    answer = _answer(case, event)
+    return Decision(case.commands(), answer)
+
+
+def _answer(case: Case, event: Event) -> Answer:
+    match event:
+        case AlertsReceived():
+            return received(case, event, routes(event, case.policy))
+        case TimerFired():
+            return Noted(_timer(case, event))
+        case Responded():
+            return answers.responded(case, event)
+        case Refused():
+            return answers.refused(case, event)
+        case OpenRequested():
+            return answers.opened(case, event)
+        case DeliveryDue():
+            return outbox.due(case, event)
+        case Delivered():
+            return outbox.outcome(case, event)
+
+
+def still_holds(ticket: Ticket, event: TimerFired) -> bool:
+    """Whether a ticket's timer is still meant: every answer, hold or reopening raises the generation and voids it."""
+    return ticket.generation == event.generation
+
+
+def _timer(case: Case, event: TimerFired) -> str:
+    # The row goes first: whatever the timer leads to may set it anew.
+    case.cancel(event.subject, event.kind, event.generation)
+    ticket_id = ticket_of(event.subject)
+    if ticket_id is None:
+        instance = case.instance(event.subject[2:])
+        return _instance_timer(case, event, instance) if instance is not None else "no such instance"
+    ticket = case.ticket(ticket_id)
+    if ticket is None:
+        return "no such ticket"
+    if not still_holds(ticket, event):
+        return f"void: it was set for generation {event.generation}, the ticket has {ticket.generation}"
+    if event.kind == escalation.ESCALATE:
+        return escalation.timer_fired(case, ticket, event.due_at)
+    return opening.timer_fired(case, ticket, event.kind)
+
+
+def _instance_timer(case: Case, event: TimerFired, instance: Instance) -> str:
+    if event.kind == alerts.EXPIRE:
+        return alerts.expire_fired(case, instance)
+    rule = case.policy.rule(instance.rule)
+    after = instances.timer_fired(case, instance, rule, event.kind, case.state.samples.get(instance.key))
+    if after is not instance:
+        case.put_instance(instances.written(after, instance), instance.phase)
+    return f"{instance.phase} -> {after.phase}"

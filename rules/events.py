@@ -1,0 +1,95 @@
+"""What can happen. Each event comes to `decide` by the one path, whoever made it.
+
+The one law: an event says what was seen, never what should follow.
+"""
+
+from collections.abc import Mapping
+
+from msgspec import field
+
+from rules.instants import Instant
+from rules.model import Alert, Labels, Noun
+
+
+class AlertsReceived(Noun, frozen=True):
+    """A body of alerts. `truncated` alerts were left out by the sender: nothing is concluded about those."""
+
+    source: str  # the source connector's kind
+    sender: str  # who posted: the authenticated name, else the peer's address
+    received_at: Instant
+    alerts: tuple[Alert, ...]
+    truncated: int = 0
+    attributes: Mapping[str, str] = field(default_factory=dict)  # receiver, groupKey …: kept, never an identity
+
+
+class Actor(Noun, frozen=True):
+    """Who asks: `by` is the contact, `via` the way in, `operator` the token's name when an operator acts for them."""
+
+    by: str
+    via: str = "api"  # "api", "link"
+    operator: str | None = None
+
+
+class Responded(Noun, frozen=True):
+    """A person's answer to a ticket."""
+
+    ticket: int
+    action: str  # a word of `rules.tickets.lifecycle.ACTIONS`
+    actor: Actor
+    note: str = ""
+    generation: int | None = None  # compare-and-set, when given
+    until: Instant | None = None  # hold
+    impact: str | None = None  # priority
+    urgency: str | None = None
+    force: bool = False  # resolve although alerts still fire
+
+
+class Refused(Noun, frozen=True):
+    """An answer that was turned away before it could be one (a bad link, a token's contact that differs from `by`)."""
+
+    ticket: int
+    action: str
+    who: str
+    why: str
+
+
+class OpenRequested(Noun, frozen=True):
+    """A person opens a ticket by hand."""
+
+    actor: Actor
+    title: str
+    impact: str
+    urgency: str
+    category: str = ""
+    description: str = ""
+    labels: Labels = field(default_factory=dict)
+    request: str = ""  # an idempotency key of the caller's, if any
+
+
+class TimerFired(Noun, frozen=True):
+    """A due row of the timers' table."""
+
+    subject: str
+    kind: str
+    generation: int
+    due_at: Instant
+
+
+class DeliveryDue(Noun, frozen=True):
+    """A row of the outbox whose time (or whose deadline while sending) has come."""
+
+    key: str
+
+
+class Delivered(Noun, frozen=True):
+    """The outcome of one attempt. `outcome`: delivered, refused (for good), again (later), unknown."""
+
+    key: str
+    attempt: int
+    outcome: str
+    reference: str = ""
+    reason: str = ""
+    retry_after: int | None = None  # µs, the provider's wish
+
+
+Event = AlertsReceived | Responded | Refused | OpenRequested | TimerFired | DeliveryDue | Delivered

@@ -1,0 +1,251 @@
+"""The nouns: what a ticket, an alert, an instance, a delivery *is*. Values only.
+
+The one law: every noun is frozen; a change is a new value, made by `decide` and carried out by the store.
+Times are `Instant` (µs since 1970 UTC), spans `Span` (µs).
+"""
+
+from collections.abc import Mapping
+from enum import StrEnum
+from typing import Any, Final
+
+from msgspec import Struct, field
+
+from rules.instants import Instant
+
+Labels = Mapping[str, str]
+Priority = str  # "P1" (gravest) to "P4"
+PRIORITIES: Final[tuple[Priority, ...]] = ("P1", "P2", "P3", "P4")
+
+
+class Noun(Struct, frozen=True, gc=False):
+    """A frozen value; msgspec makes and changes one some twenty times faster than a frozen dataclass does."""
+
+
+class Status(StrEnum):
+    """A ticket's status; the lifecycle table in `rules/tickets/lifecycle.py` says how it moves."""
+
+    OPEN = "open"
+    ACKNOWLEDGED = "acknowledged"
+    ON_HOLD = "on_hold"
+    RESOLVED = "resolved"
+    CLOSED = "closed"
+
+
+LIVE: Final = frozenset({Status.OPEN, Status.ACKNOWLEDGED, Status.ON_HOLD})
+
+
+class Phase(StrEnum):
+    """The state of an instance: the machine behind a ticket."""
+
+    OK = "ok"
+    PENDING = "pending"
+    OPEN = "open"
+    RECOVERING = "recovering"
+
+
+class Purpose(StrEnum):
+    """Why somebody is told: a page asks for an answer, the others are notices."""
+
+    PAGE = "page"
+    ANSWERED = "answered"
+    RESOLVED = "resolved"
+
+
+class Sending(StrEnum):
+    """The state of a delivery (a row of the outbox)."""
+
+    DUE = "due"  # waits for its time, first or again
+    SENDING = "sending"  # handed to the channel; its deadline says when it counts as lost
+    DELIVERED = "delivered"
+    FAILED = "failed"  # refused for good, or given up
+    UNKNOWN = "unknown"  # the provider's answer was lost, and it is not sent again
+    WITHDRAWN = "withdrawn"  # answered, resolved or no longer allowed before it was sent
+
+
+class Alert(Noun, frozen=True):
+    """One alert of a body, as its source connector read it.
+
+    `fingerprint` identifies the label set. `ends_at` is set only on a resolved alert; `expires_at` only on a firing
+    one from a sender whose silence past it means resolved (`POST /api/v2/alerts`).
+    """
+
+    fingerprint: str
+    firing: bool
+    labels: Labels
+    annotations: Labels
+    starts_at: Instant
+    ends_at: Instant | None = None
+    expires_at: Instant | None = None
+    generator_url: str = ""
+
+
+class Series(Noun, frozen=True):
+    """What one fingerprint last said to one instance. Kept after a resolve, so that a late repeat is known as stale."""
+
+    key: str  # the instance's
+    fingerprint: str
+    firing: bool
+    labels: Labels
+    annotations: Labels
+    starts_at: Instant  # of the episode, as the sender says
+    received_at: Instant  # first receipt of this episode
+    ends_at: Instant | None = None
+    resolved_at: Instant | None = None  # receipt of the resolve
+    inferred: bool = False  # resolved by silence, not by word
+    expires_at: Instant | None = None
+    source: str = ""
+    sender: str = ""
+    generator_url: str = ""
+
+
+class Instance(Noun, frozen=True):
+    """(rule, key): the machine that turns series into a ticket."""
+
+    key: str  # 32 hex digits over rule id and dedup labels
+    rule: str
+    labels: Labels  # the dedup labels
+    phase: Phase = Phase.OK
+    since: Instant | None = None  # pending: when it turned bad; recovering: since when it is clear
+    firing: int = 0  # how many of its series fire
+    ticket: int | None = None  # the ticket it last asked for
+    group_key: str | None = None  # where its rule groups: what it groups by
+    expires_at: Instant | None = None  # when its `expire` timer is due
+    version: int = 0  # raised by each write; a stale write is refused by the store
+
+
+class Run(Noun, frozen=True):
+    """One escalation run of a ticket. `step` counts from 0 within `round`; -1 is the last resort."""
+
+    policy: str
+    number: int
+    round: int
+    step: int
+    running: bool
+    next_at: Instant | None
+    reached: bool = False  # whether anybody was told in this round
+
+
+class Told(Noun, frozen=True):
+    """Somebody who was told of a ticket, and how."""
+
+    contact: str
+    kind: str
+    address: str
+
+
+class Ticket(Noun, frozen=True):
+    """A ticket. `entries` and `head` are the length and the last hash of its timeline."""
+
+    id: int
+    key: str
+    rule: str
+    title: str
+    priority: Priority
+    impact: str
+    urgency: str
+    opened_at: Instant
+    kind: str = "incident"
+    category: str = ""
+    status: Status = Status.OPEN
+    generation: int = 1  # raised by every answer, hold or reopening; timers and pages of an older one are void
+    description: str = ""
+    labels: Labels = field(default_factory=dict)
+    group_key: str | None = None  # live tickets with an equal one take further instances
+    opened_by: str | None = None  # a contact, when opened by hand
+    acknowledged_at: Instant | None = None
+    acknowledged_by: str | None = None
+    held_until: Instant | None = None
+    held_from: Status | None = None
+    resolved_at: Instant | None = None
+    resolved_by: str | None = None
+    closed_at: Instant | None = None
+    reopened: int = 0
+    predecessor: int | None = None
+    successor: int | None = None  # the ticket that its key has since
+    attached: int = 0  # instances open or recovering
+    escalation: str | None = None  # the id of its escalation policy
+    run: Run | None = None
+    told: tuple[Told, ...] = ()
+    reopen_within: int = 0  # µs
+    entries: int = 0
+    head: str = ""
+    version: int = 0
+
+
+class Entry(Noun, frozen=True):
+    """One line of a ticket's timeline; appended, never edited."""
+
+    ticket: int
+    seq: int  # from 1
+    at: Instant
+    what: str  # a word of `What`
+    who: str  # "ticketd", "contact:amina", "alertmanager:NAME" …
+    why: str  # one sentence for people
+    data: Mapping[str, Any]
+    prev: str  # hash of the entry before, "" for the first
+    hash: str
+
+
+class Timer(Noun, frozen=True):
+    """A row of the timers' table; at most one for each (subject, kind)."""
+
+    subject: str  # "T-1042" or "I-<key>"
+    kind: str
+    due_at: Instant
+    generation: int = 0
+    gravity: int = 4  # 1 gravest; fired first among equals
+
+
+class Delivery(Noun, frozen=True):
+    """A row of the outbox. `key` is the idempotency key: ticket/run/round/step/contact/method."""
+
+    key: str
+    ticket: int
+    purpose: Purpose
+    generation: int  # the ticket's, when it was decided
+    run: int  # the escalation run's number; a page of an older run is void
+    contact: str
+    kind: str  # the notifier's
+    address: str
+    gravity: int
+    created_at: Instant
+    due_at: Instant
+    tier: str = ""
+    state: Sending = Sending.DUE
+    attempt: int = 0
+    deadline_at: Instant | None = None
+    possible_repeat: bool = False
+    reference: str = ""  # what the provider called it
+    error: str = ""
+
+
+class Sender(Noun, frozen=True):
+    """When a sender whose silence means something was heard."""
+
+    name: str
+    heard_at: Instant
+    since: Instant  # start of the unbroken stretch of hearing it
+    silent: bool = False  # its silence has been reported
+
+
+class Link(Noun, frozen=True):
+    """A one-click answer inside a message."""
+
+    action: str
+    url: str
+
+
+class Message(Noun, frozen=True):
+    """What a notifier sends: text for people, fields for programs."""
+
+    key: str  # the delivery's idempotency key
+    address: str
+    subject: str
+    text: str
+    purpose: Purpose
+    ticket: Mapping[str, Any]  # the ticket in the API's JSON shape
+    contact: str
+    contact_name: str = ""
+    links: tuple[Link, ...] = ()
+    possible_repeat: bool = False
+    at: Instant = 0  # when the attempt was decided

@@ -1,0 +1,182 @@
+"""Escalation: tell a step, wait, give way to the next; rounds, then the last resort, until somebody answers.
+
+The one law: a running escalation always has a next instant (`run.next_at`, a timer of the ticket's generation), so none
+is forgotten; what ends it is an answer, a resolve, or a policy with nobody left to tell, and the timeline says which.
+People are resolved when a step fires, from the policy of that moment.
+"""
+
+from typing import Final
+
+from msgspec.structs import replace
+
+from rules.case import Case
+from rules.instants import MINUTE, format_span
+from rules.model import Delivery, Purpose, Run, Ticket, Told
+from rules.policy import Contact, Escalation, Method, Target, gravity
+from rules.tickets.identity import subject_of_ticket
+from rules.tickets.timeline import What
+
+ESCALATE: Final = "escalate"
+ACK_EXPIRES: Final = "acknowledge_expires"
+LAST_RESORT: Final = -1
+FLOOR: Final = 1 * MINUTE  # the last resort is never told more often than this
+
+
+def start(case: Case, ticket: Ticket, why: str) -> Ticket:
+    """Begin a new run at step 1 and tell it now."""
+    number = ticket.run.number + 1 if ticket.run else 1
+    policy = case.policy.escalations.get(ticket.escalation or "")
+    if policy is None:
+        missing = f"the policy has no escalation {ticket.escalation!r}" if ticket.escalation else "no escalation is set"
+        ticket = case.edit(ticket, run=Run(ticket.escalation or "", number, 0, 0, running=False, next_at=None))
+        return case.record(ticket, What.NOBODY, f"nobody is told: {missing}")
+    return _walk(case, ticket, policy, Run(policy.id, number, 0, 0, running=True, next_at=case.now), why)
+
+
+def stop(case: Case, ticket: Ticket) -> Ticket:
+    """End the run, if one is running; its timer goes with it."""
+    case.cancel(subject_of_ticket(ticket.id), ESCALATE)
+    if ticket.run is None or not ticket.run.running:
+        return ticket
+    return case.edit(ticket, run=replace(ticket.run, running=False, next_at=None))
+
+
+def advance(case: Case, ticket: Ticket, why: str) -> Ticket:
+    """The wait of this step is over (or somebody asked for the next): go on to the next that reaches somebody."""
+    run = ticket.run
+    if run is None:
+        return start(case, ticket, why)
+    policy = case.policy.escalations.get(run.policy)
+    if policy is None:
+        ticket = stop(case, ticket)
+        return case.record(ticket, What.NOBODY, f"nobody is told: the policy no longer has escalation {run.policy!r}")
+    return _walk(case, ticket, policy, _next(policy, replace(run, running=True)), why)
+
+
+def _next(policy: Escalation, run: Run) -> Run:
+    """The position after this one."""
+    if run.step == LAST_RESORT:
+        return replace(run, round=run.round + 1, reached=False)
+    if run.step + 1 < len(policy.steps):
+        return replace(run, step=run.step + 1)
+    if policy.steps and run.reached and run.round < policy.repeat:
+        return replace(run, round=run.round + 1, step=0, reached=False)
+    return replace(run, round=run.round + 1, step=LAST_RESORT, reached=False)
+
+
+def _walk(case: Case, ticket: Ticket, policy: Escalation, run: Run, why: str) -> Ticket:
+    """Tell the position `run`; positions that reach nobody are passed over at once, saying why."""
+    if not policy.steps:
+        run = replace(run, step=LAST_RESORT)
+    while run.step != LAST_RESORT:
+        step = policy.steps[run.step]
+        ticket, told = _tell(case, ticket, run, step.notify, step.tier, why)
+        if told:
+            return _wait(case, ticket, replace(run, reached=True), step.wait)
+        ticket = case.record(
+            ticket, What.SKIPPED, f"step {run.step + 1} of {policy.id} reaches nobody: the next follows at once",
+            data={"policy": policy.id, "round": run.round + 1, "step": run.step + 1},
+        )  # fmt: skip
+        run = _next(policy, run)
+    ticket, told = _tell(case, ticket, run, policy.last_resort, "last resort", why)
+    if told or (policy.last_resort and any(step.notify for step in policy.steps)):
+        return _wait(case, ticket, run, max(policy.every(ticket.priority), FLOOR))
+    ticket = stop(case, case.edit(ticket, run=run))
+    return case.record(
+        ticket, What.EXHAUSTED, f"{policy.id} is at its end: it has no last resort, and nobody has answered",
+        data={"policy": policy.id},
+    )  # fmt: skip
+
+
+def _wait(case: Case, ticket: Ticket, run: Run, span: int) -> Ticket:
+    due = case.now + span
+    ticket = case.edit(ticket, run=replace(run, next_at=due))
+    case.schedule_for(ticket, ESCALATE, due, gravity(ticket.priority))
+    return ticket
+
+
+def _tell(
+    case: Case, ticket: Ticket, run: Run, targets: tuple[Target, ...], tier: str, why: str
+) -> tuple[Ticket, bool]:
+    """Put pages for everybody these targets mean into the outbox; whether there was anybody."""
+    seen: set[tuple[str, str]] = set()
+    told: list[str] = []
+    for target in targets:
+        contact = case.policy.contacts.get(target.id)
+        if contact is None or not contact.active:
+            continue
+        for method in contact.reach:
+            address = (method.kind, method.address)
+            if address in seen or (method.priorities is not None and ticket.priority not in method.priorities):
+                continue
+            seen.add(address)
+            case.deliver(_page(case, ticket, run, contact, method, tier))
+            told.append(f"{contact.id} by {method.kind}")
+            ticket = _remember(case, ticket, Told(contact.id, method.kind, method.address))
+    if not told:
+        return ticket, False
+    where = "last resort" if run.step == LAST_RESORT else f"step {run.step + 1}"
+    ticket = case.record(
+        ticket, What.TOLD, f"{why}: {where} of {run.policy} tells {', '.join(told)}",
+        data={"policy": run.policy, "run": run.number, "round": run.round + 1, "step": run.step + 1, "tier": tier,
+              "told": told},
+    )  # fmt: skip
+    return ticket, True
+
+
+def _page(case: Case, ticket: Ticket, run: Run, contact: Contact, method: Method, tier: str) -> Delivery:
+    return Delivery(
+        key=f"T-{ticket.id}/{run.number}/{run.round}/{run.step}/{contact.id}/{method.kind}:{method.address}",
+        ticket=ticket.id,
+        purpose=Purpose.PAGE,
+        generation=ticket.generation,
+        run=run.number,
+        contact=contact.id,
+        kind=method.kind,
+        address=method.address,
+        gravity=gravity(ticket.priority),
+        created_at=case.now,
+        due_at=case.now + method.after,
+        tier=tier,
+    )
+
+
+def _remember(case: Case, ticket: Ticket, told: Told) -> Ticket:
+    return ticket if told in ticket.told else case.edit(ticket, told=(*ticket.told, told))
+
+
+def notify_told(case: Case, ticket: Ticket, purpose: Purpose) -> Ticket:
+    """A notice (not a page) to each who was told of the ticket."""
+    for told in ticket.told:
+        case.deliver(
+            Delivery(
+                key=f"T-{ticket.id}/{purpose.value}/{ticket.generation}/{told.contact}/{told.kind}:{told.address}",
+                ticket=ticket.id,
+                purpose=purpose,
+                generation=ticket.generation,
+                run=ticket.run.number if ticket.run else 0,
+                contact=told.contact,
+                kind=told.kind,
+                address=told.address,
+                gravity=gravity(ticket.priority),
+                created_at=case.now,
+                due_at=case.now,
+            )
+        )
+    return ticket
+
+
+def expect_follow_up(case: Case, ticket: Ticket) -> None:
+    """An acknowledgement may be forgotten: where the policy says so, it ends after its time."""
+    policy = case.policy.escalations.get(ticket.escalation or "")
+    span = policy.acknowledge_expires.get(ticket.priority) if policy else None
+    if span:
+        case.schedule_for(ticket, ACK_EXPIRES, case.now + span, gravity(ticket.priority))
+
+
+def timer_fired(case: Case, ticket: Ticket, due_at: int) -> str:
+    """The wait of the running step is over. (That it still runs is what the timer's generation says.)"""
+    late = case.now - due_at
+    note = f", {format_span(late)} late" if late > MINUTE else ""
+    advance(case, ticket, f"nobody has answered{note}")
+    return "escalated"

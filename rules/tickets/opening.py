@@ -1,0 +1,246 @@
+"""From an instance's verdict to its ticket: open, join, raise, reopen, resolve, close.
+
+The one law: a ticket of monitoring's is live exactly while something attached to it is not ok, unless a person said
+otherwise; `attached` counts that, and every change of it is here.
+"""
+
+from typing import Final
+
+from msgspec.structs import replace
+
+from rules.case import DAEMON, Case
+from rules.instants import HOUR, format_instant
+from rules.model import LIVE, Instance, Labels, Purpose, Series, Status, Ticket
+from rules.policy import Rule, gravity
+from rules.response import escalation
+from rules.tickets.identity import subject_of_ticket
+from rules.tickets.lifecycle import move
+from rules.tickets.timeline import What
+
+CLOSES: Final = "closes"
+HOLD_ENDS: Final = "hold_ends"
+RESOLVE_EXPIRES: Final = "resolve_expires"
+RESOLVE_EXPIRES_AFTER: Final = 4 * HOUR
+TITLE_MAX: Final = 255
+NAME_LABELS_MAX: Final = 4
+
+
+def entered_open(case: Case, instance: Instance, rule: Rule, series: Series | None, why: str) -> tuple[Instance, str]:
+    """An instance asks for a ticket. Returns it with its ticket set, and a word for what became of it."""
+    labels: Labels = series.labels if series is not None else instance.labels
+    before = case.ticket(instance.ticket)
+    if before is not None and before.status in LIVE:
+        return _attach(case, instance, rule, before, labels, why), "joined"
+    group = case.live_in_group(instance.group_key) if instance.group_key and rule.group else None
+    if (
+        group is not None and rule.group is not None and group.status in LIVE
+        and case.now - group.opened_at <= rule.group.within
+    ):  # fmt: skip
+        return _attach(case, instance, rule, group, labels, why), "joined"
+    if before is not None and before.status is Status.RESOLVED and _recent(case, before):
+        reopen(case, before, f"{why}, within the time in which the same ticket reopens", attached=before.attached + 1)
+        raise_priority(case, before, rule, labels)
+        return instance, "reopened"
+    ticket = _open(case, instance, rule, series, labels, why, before)
+    return replace(instance, ticket=ticket.id), "opened"
+
+
+def _recent(case: Case, ticket: Ticket) -> bool:
+    return ticket.resolved_at is not None and case.now - ticket.resolved_at <= ticket.reopen_within
+
+
+def _open(
+    case: Case, instance: Instance, rule: Rule, series: Series | None, labels: Labels, why: str, before: Ticket | None
+) -> Ticket:
+    impact, urgency = rule.impact.of(labels), rule.urgency.of(labels)
+    chosen = case.policy.escalation_for(rule)
+    annotations: Labels = series.annotations if series is not None else {}
+    ticket = case.open(
+        Ticket(
+            id=0,
+            key=instance.key,
+            rule=rule.id,
+            title=title(rule, labels, annotations),
+            description=description(rule, labels, annotations),
+            priority=case.policy.matrix.priority(impact, urgency),
+            impact=impact,
+            urgency=urgency,
+            opened_at=case.now,
+            labels={**labels, **rule.labels} if rule.labels else labels,
+            group_key=instance.group_key,
+            predecessor=before.id if before is not None else None,
+            attached=1,
+            escalation=chosen.id if chosen is not None else rule.escalation,
+            reopen_within=rule.reopen_within,
+        )
+    )
+    ticket = case.record(
+        ticket, What.OPENED, f"{why}: rule {rule.id} opens a {ticket.priority}",
+        data={"rule": rule.id, "priority": ticket.priority, "impact": impact, "urgency": urgency},
+    )  # fmt: skip
+    if before is not None:
+        case.record(
+            before, What.SUCCEEDED, f"T-{ticket.id} follows: the problem came back after this ticket was over",
+            data={"successor": f"T-{ticket.id}"},
+        )  # fmt: skip
+        if before.key == ticket.key:
+            case.edit(before, successor=ticket.id)
+    return escalation.start(case, ticket, "opened")
+
+
+def title(rule: Rule, labels: Labels, annotations: Labels) -> str:
+    """The rule's title, or one made of the alert's own words; one line, at most 255 characters."""
+    text = rule.title.render(labels, annotations)[0].strip() if rule.title is not None else ""
+    text = text or annotations.get("summary", "").strip() or name_of(labels)
+    return " ".join(text.split())[:TITLE_MAX] or rule.id
+
+
+def description(rule: Rule, labels: Labels, annotations: Labels) -> str:
+    """The rule's description, or the alert's."""
+    if rule.description is not None and (text := rule.description.render(labels, annotations)[0].strip()):
+        return text
+    return annotations.get("description", annotations.get("message", ""))
+
+
+def name_of(labels: Labels) -> str:
+    """A short name of an alert for sentences: its alertname and a few labels that tell it from its like."""
+    name = labels.get("alertname", "")
+    told = [f"{key}={value[:60]}" for key, value in labels.items() if key not in {"alertname", "severity"} and value]
+    return " ".join(part for part in (name[:120], *told[:NAME_LABELS_MAX]) if part) or "an alert without labels"
+
+
+def _attach(case: Case, instance: Instance, rule: Rule, ticket: Ticket, labels: Labels, why: str) -> Instance:
+    ticket = case.edit(ticket, attached=ticket.attached + 1)
+    case.record(ticket, What.JOINED, f"{why}: joins this ticket", data={"key": instance.key})
+    raise_priority(case, ticket, rule, labels)
+    return replace(instance, ticket=ticket.id)
+
+
+def raise_priority(case: Case, ticket: Ticket, rule: Rule, labels: Labels) -> None:
+    """Raise the priority where these labels ask for a graver one; it never lowers by itself."""
+    impact, urgency = rule.impact.of(labels), rule.urgency.of(labels)
+    priority = case.policy.matrix.priority(impact, urgency)
+    ticket = case.ticket(ticket.id) or ticket
+    if gravity(priority) >= gravity(ticket.priority) or ticket.status not in LIVE:
+        return
+    was = ticket.priority
+    ticket = case.edit(ticket, priority=priority, impact=impact, urgency=urgency)
+    ticket = case.record(
+        ticket, What.RAISED, f"{name_of(labels)} raises it from {was} to {priority}",
+        data={"from": was, "to": priority},
+    )  # fmt: skip
+    rerun_if_idle(case, ticket, f"raised from {was} to {priority}")
+
+
+def rerun_if_idle(case: Case, ticket: Ticket, why: str) -> None:
+    """A graver ticket whose escalation does not run starts a run: an answer to a milder one does not answer this."""
+    if ticket.run is not None and ticket.run.running:
+        return
+    if ticket.status is not Status.OPEN:
+        case.cancel(subject_of_ticket(ticket.id), escalation.ACK_EXPIRES)
+        case.cancel(subject_of_ticket(ticket.id), HOLD_ENDS)
+        ticket = case.edit(
+            ticket, status=Status.OPEN, generation=ticket.generation + 1, acknowledged_at=None, acknowledged_by=None,
+            held_until=None, held_from=None,
+        )  # fmt: skip
+    escalation.start(case, ticket, why)
+
+
+def reached_ok(case: Case, instance: Instance, why: str) -> None:
+    """An instance of a ticket is ok again; the last one resolves it."""
+    ticket = case.ticket(instance.ticket)
+    if ticket is None:
+        return
+    ticket = case.edit(ticket, attached=max(0, ticket.attached - 1))
+    if ticket.status not in LIVE:
+        return
+    if ticket.attached:
+        case.record(
+            ticket, What.LEFT, f"{why}; {ticket.attached} still to go", data={"key": instance.key}
+        )  # fmt: skip
+        return
+    resolve(case, ticket, why, who=DAEMON, by=None)
+
+
+def resolve(case: Case, ticket: Ticket, why: str, *, who: str, by: str | None, forced: bool = False) -> Ticket:
+    """Resolve: the escalation ends, those told are told, and it closes by itself when it can no longer reopen."""
+    _end_timers(case, ticket)
+    ticket = escalation.stop(case, ticket)
+    ticket = case.edit(
+        ticket, status=Status.RESOLVED, generation=ticket.generation + 1, resolved_at=case.now, resolved_by=by,
+        held_until=None, held_from=None,
+    )  # fmt: skip
+    ticket = case.record(ticket, What.RESOLVED, why, who, data={"forced": True} if forced else {})
+    ticket = escalation.notify_told(case, ticket, Purpose.RESOLVED)
+    if ticket.attached:
+        case.schedule_for(ticket, RESOLVE_EXPIRES, case.now + RESOLVE_EXPIRES_AFTER, gravity(ticket.priority))
+    case.schedule_for(ticket, CLOSES, case.now + ticket.reopen_within, 4)
+    return ticket
+
+
+def reopen(case: Case, ticket: Ticket, why: str, *, who: str = DAEMON, attached: int | None = None) -> Ticket:
+    """The same ticket again: a new generation, a new run."""
+    for kind in (CLOSES, RESOLVE_EXPIRES):
+        case.cancel(subject_of_ticket(ticket.id), kind)
+    ticket = case.edit(
+        ticket, status=Status.OPEN, generation=ticket.generation + 1, reopened=ticket.reopened + 1, resolved_at=None,
+        resolved_by=None, closed_at=None, acknowledged_at=None, acknowledged_by=None,
+        attached=ticket.attached if attached is None else attached,
+    )  # fmt: skip
+    ticket = case.record(ticket, What.REOPENED, why, who)
+    return escalation.start(case, ticket, "reopened")
+
+
+def close(case: Case, ticket: Ticket, why: str, *, who: str = DAEMON) -> Ticket:
+    """The end of it."""
+    for kind in (CLOSES, RESOLVE_EXPIRES):
+        case.cancel(subject_of_ticket(ticket.id), kind)
+    ticket = case.edit(ticket, status=Status.CLOSED, generation=ticket.generation + 1, closed_at=case.now)
+    return case.record(ticket, What.CLOSED, why, who)
+
+
+def _end_timers(case: Case, ticket: Ticket) -> None:
+    subject = subject_of_ticket(ticket.id)
+    if ticket.status is Status.ACKNOWLEDGED:
+        case.cancel(subject, escalation.ACK_EXPIRES)
+    if ticket.status is Status.ON_HOLD:
+        case.cancel(subject, HOLD_ENDS)
+
+
+def timer_fired(case: Case, ticket: Ticket, kind: str) -> str:
+    """A ticket's own timers: it closes, a hold ends, an acknowledgement or a forced resolve was forgotten."""
+    if kind == CLOSES and move(ticket.status, "lapsed") is Status.CLOSED:
+        if ticket.attached:
+            case.schedule_for(ticket, CLOSES, case.now + HOUR, 4)
+            return "still firing: it stays resolved until that is decided"
+        close(case, ticket, f"resolved since {format_instant(ticket.resolved_at or case.now)}: too long ago to reopen")
+        return "closed"
+    if kind == RESOLVE_EXPIRES and ticket.status is Status.RESOLVED and ticket.attached:
+        reopen(case, ticket, "resolved by hand, and it still fires")
+        return "reopened"
+    if kind == HOLD_ENDS and ticket.status is Status.ON_HOLD:
+        release(case, ticket, "the hold is over", who=DAEMON)
+        return "released"
+    if kind == escalation.ACK_EXPIRES and move(ticket.status, "expired") is Status.OPEN:
+        who = ticket.acknowledged_by or "somebody"
+        ticket = case.edit(
+            ticket, status=Status.OPEN, generation=ticket.generation + 1, acknowledged_at=None, acknowledged_by=None
+        )
+        ticket = case.record(ticket, What.EXPIRED, f"{who} acknowledged it, and it is not resolved in time")
+        escalation.start(case, ticket, "the acknowledgement has expired")
+        return "acknowledgement expired"
+    return "nothing left to do"
+
+
+def release(case: Case, ticket: Ticket, why: str, *, who: str) -> Ticket:
+    """End a hold: back to acknowledged if somebody had, else open with a new run."""
+    case.cancel(subject_of_ticket(ticket.id), HOLD_ENDS)
+    back = ticket.held_from or Status.OPEN
+    ticket = case.edit(
+        ticket, status=back, generation=ticket.generation + 1, held_until=None, held_from=None
+    )  # fmt: skip
+    ticket = case.record(ticket, What.RELEASED, why, who)
+    if back is Status.OPEN:
+        return escalation.start(case, ticket, "no longer on hold")
+    escalation.expect_follow_up(case, ticket)
+    return ticket
