@@ -139,9 +139,7 @@ def _quiet(
     case: Case, rule_id: str, series: Series, instance: Instance, ends: Instant, now: Instant, *, inferred: bool
 ) -> str:
     """One series of an instance is over; with the last one the instance is clear."""
-    case.put_series(
-        replace(series, firing=False, ends_at=ends, resolved_at=now, inferred=inferred, expires_at=None)
-    )
+    case.put_series(replace(series, firing=False, ends_at=ends, resolved_at=now, inferred=inferred, expires_at=None))
     was = instance.phase
     instance = replace(instance, firing=max(0, instance.firing - 1), version=instance.version + 1)
     word = "resolved"
@@ -217,4 +215,3 @@ def _report_silence(case: Case, name: str, sender: Sender | None) -> None:
         return
     case.add(PutSender(replace(known, silent=True)))
     case.add(Raise(silence(name, case.now, firing=True)))
-

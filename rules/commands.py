@@ -4,7 +4,6 @@ The one law: a command carries the whole new value and needs no reading to be ca
 transaction. `Decision` is what `decide` gives back.
 """
 
-
 from rules.events import AlertsReceived
 from rules.model import Delivery, Entry, Instance, Noun, Phase, Sender, Series, Status, Ticket, Timer
 
@@ -75,9 +74,7 @@ class Raise(Noun, frozen=True):
     event: AlertsReceived
 
 
-Command = (
-    PutTicket | PutInstance | PutSeries | Record | Schedule | Cancel | Deliver | PutDelivery | PutSender | Raise
-)
+Command = PutTicket | PutInstance | PutSeries | Record | Schedule | Cancel | Deliver | PutDelivery | PutSender | Raise
 
 
 class Accepted(Noun, frozen=True):

@@ -25,14 +25,14 @@ _TEXT: Final = re.compile(
     r"(\d{4})-(\d{2})-(\d{2})[Tt ](\d{2}):(\d{2}):(\d{2})(?:\.(\d{1,9})\d*)?(?:[Zz]|([+-])(\d{2}):(\d{2}))",
     re.ASCII,
 )
-_SPAN: Final = re.compile(
-    r"(?:(\d+)y)?(?:(\d+)w)?(?:(\d+)d)?(?:(\d+)h)?(?:(\d+)m)?(?:(\d+)s)?(?:(\d+)ms)?", re.ASCII
-)
+_SPAN: Final = re.compile(r"(?:(\d+)y)?(?:(\d+)w)?(?:(\d+)d)?(?:(\d+)h)?(?:(\d+)m)?(?:(\d+)s)?(?:(\d+)ms)?", re.ASCII)
 _SPAN_UNITS: Final = (365 * DAY, WEEK, DAY, HOUR, MINUTE, SECOND, MILLISECOND)
 _HOUR_LAST: Final = 23
 _MINUTE_LAST: Final = 59
 _SPAN_TEXT_MAX: Final = 40
 SPAN_MAX: Final[Span] = 100 * 365 * DAY
+INSTANT_MIN: Final[Instant] = -62_135_596_800 * SECOND  # 0001-01-01T00:00:00Z
+INSTANT_MAX: Final[Instant] = 253_402_300_800 * SECOND - 1  # the last of year 9999
 
 
 @lru_cache(maxsize=4096)
@@ -58,12 +58,17 @@ def parse_instant(text: str) -> Instant:
             raise ValueError(f"{text[:40]!r} has an offset that does not exist")
         offset = (int(off_hours) * 60 + int(off_minutes)) * MINUTE
         instant += -offset if sign == "+" else offset
+    if not INSTANT_MIN <= instant <= INSTANT_MAX:
+        raise ValueError(f"{text[:40]!r} lies outside the years 1 to 9999 in UTC")
     return instant
 
 
 def format_instant(instant: Instant) -> str:
-    """An instant as RFC 3339 in UTC, with microseconds only where they are not zero."""
-    moment = EPOCH + timedelta(microseconds=instant)
+    """An instant as RFC 3339 in UTC, with microseconds only where they are not zero.
+
+    A sum beyond the years 1 to 9999 shows as their end: what is only written for people never fails.
+    """
+    moment = EPOCH + timedelta(microseconds=min(max(instant, INSTANT_MIN), INSTANT_MAX))
     if moment.microsecond:
         return f"{moment:%Y-%m-%dT%H:%M:%S.%f}Z".rjust(27, "0")
     return f"{moment:%Y-%m-%dT%H:%M:%S}Z".rjust(20, "0")

@@ -17,8 +17,11 @@ Priority = str  # "P1" (gravest) to "P4"
 PRIORITIES: Final[tuple[Priority, ...]] = ("P1", "P2", "P3", "P4")
 
 
-class Noun(Struct, frozen=True, gc=False):
-    """A frozen value; msgspec makes and changes one some twenty times faster than a frozen dataclass does."""
+class Noun(Struct, frozen=True, gc=False, omit_defaults=True):
+    """A frozen value; msgspec makes and changes one some twenty times faster than a frozen dataclass does.
+
+    The store keeps a noun as JSON without what equals its default: a default, once released, is part of the format.
+    """
 
 
 class Status(StrEnum):

@@ -18,7 +18,7 @@ OUTPUT_CHARS_MAX: Final = 65_536
 TEXT_CHARS_MAX: Final = 65_536  # of a template as it is written
 SLOTS_MAX: Final = 100  # `{{ }}` in one template
 FILTERS_MAX: Final = 8  # in one slot
-WORK_CHARS_MAX: Final = 1_048_576  # characters that the filters of one render may go through
+WORK_CHARS_MAX: Final = 131_072  # characters that the filters of one render may go through: some milliseconds
 
 Value = str | int | float
 _Filter = Callable[[str], str]
@@ -143,6 +143,7 @@ _TOKEN: Final = re.compile(
     re.ASCII | re.DOTALL,
 )
 _SIMPLE: Final = re.compile(r"\{\{\s*(labels|annotations|fields)\.([A-Za-z_][A-Za-z0-9_]*)\s*\}\}", re.ASCII)
+_FOREIGN: Final = re.compile(r"\s*([$.]([A-Za-z]+))", re.ASCII)  # as Prometheus and Alertmanager write it
 _ESCAPE: Final = re.compile(r"\\(.)", re.DOTALL)
 _ESCAPES: Final = {"n": "\n", "t": "\t", '"': '"', "\\": "\\"}
 
@@ -191,14 +192,15 @@ class _Reader:
             rest = self.text[self.at :].strip()
             if not rest:
                 raise self.fail("`{{` has no `}}`")
-            if rest[0] in "$." and (name := re.match(r"[$.]([A-Za-z]+)", rest)) is not None:
-                raise self.fail(f"`{rest[0]}{name[1]}` is another system's way; write `{{{{ {name[1].lower()}… }}}}`")
             raise self.fail(f"`{rest[0]}` means nothing here")
         self.at = found.end()
         kind = found.lastgroup or ""
         return kind, found[kind]
 
     def slot(self) -> tuple[_Part, int]:
+        if (foreign := _FOREIGN.match(self.text, self.at)) is not None:
+            ours = foreign[2].lower().removesuffix("value") and f"{foreign[2].lower()}.NAME"
+            raise self.fail(f"`{foreign[1]}` is another system's way; write `{{{{ {ours or 'value'} }}}}`")
         kind, word = self.token()
         literal: str | None = None
         root = name = ""

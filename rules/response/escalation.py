@@ -175,7 +175,7 @@ def expect_follow_up(case: Case, ticket: Ticket) -> None:
 
 
 def timer_fired(case: Case, ticket: Ticket, due_at: int) -> str:
-    """The wait of the running step is over. (That it still runs is what the timer's generation says.)"""
+    """The wait of the running step is over; that it still runs is what the timer's generation says."""
     late = case.now - due_at
     note = f", {format_span(late)} late" if late > MINUTE else ""
     advance(case, ticket, f"nobody has answered{note}")

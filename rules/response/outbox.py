@@ -71,9 +71,7 @@ def due(case: Case, event: DeliveryDue) -> Answer:
         _put(case, delivery, state=Sending.WITHDRAWN, error=why or "")
         _record(case, ticket, delivery, What.WITHDRAWN, f"not sent to {delivery.contact} by {delivery.kind}: {why}")
         return Noted(f"withdrawn: {why}")
-    sending = _put(
-        case, delivery, state=Sending.SENDING, attempt=delivery.attempt + 1, deadline_at=case.now + DEADLINE
-    )
+    sending = _put(case, delivery, state=Sending.SENDING, attempt=delivery.attempt + 1, deadline_at=case.now + DEADLINE)
     return Attempt(sending, ticket)
 
 
@@ -96,9 +94,7 @@ def outcome(case: Case, event: Delivered) -> Answer:
             )  # fmt: skip
         case "again" if delivery.attempt < ATTEMPTS_MAX:
             wait = max(backoff(delivery.attempt), min(event.retry_after or 0, RETRY_AFTER_MAX))
-            _put(
-                case, delivery, state=Sending.DUE, due_at=case.now + wait, deadline_at=None, error=event.reason[:500]
-            )
+            _put(case, delivery, state=Sending.DUE, due_at=case.now + wait, deadline_at=None, error=event.reason[:500])
             _record(
                 case, ticket, delivery, What.RETRY,
                 f"{whom} did not take it, again in {format_span(wait)}: {event.reason}",
@@ -149,9 +145,7 @@ def _put(case: Case, delivery: Delivery, **changes: Any) -> Delivery:
     return after
 
 
-def _record(
-    case: Case, ticket: Ticket | None, delivery: Delivery, what: What, why: str, **more: object
-) -> None:
+def _record(case: Case, ticket: Ticket | None, delivery: Delivery, what: What, why: str, **more: object) -> None:
     if ticket is not None:
         case.record(
             ticket, what, why, data={"delivery": delivery.key, "attempt": delivery.attempt, **more}

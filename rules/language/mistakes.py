@@ -1,0 +1,135 @@
+"""What pydantic says of a tree, said for people at the place where it is written.
+
+The one law: one mistake, one line; the words are the file's, never the machinery's.
+"""
+
+from typing import Any, Final, TypeVar, get_args
+
+from pydantic import BaseModel, ValidationError
+
+from rules.language.files import keys_of
+from rules.language.nodes import Map, Node, Seq, find
+from rules.language.report import Problem, at, meant, shown
+from rules.language.shapes import Shape
+
+S = TypeVar("S", bound=Shape)
+PRUNINGS_MAX: Final = 5
+
+
+def validated(shape: type[S], node: Node, problems: list[Problem]) -> S | None:
+    """The shape's value, or None and every mistake added to `problems`."""
+    try:
+        return shape.model_validate(node)
+    except ValidationError as error:
+        problems.extend(_problem(shape, node, one) for one in error.errors(include_url=False))
+        return None
+
+
+def salvaged(shape: type[S], node: Map) -> tuple[S, Map] | None:
+    """What is right of a map that has mistakes, and the tree of just that: its own mistakes should show as well."""
+    kept = _copy(node)
+    for _ in range(PRUNINGS_MAX):
+        try:
+            return shape.model_validate(kept), kept
+        except ValidationError as error:
+            for one in reversed(error.errors(include_url=False)):
+                path = one["loc"][:-1] if one["type"] == "missing" or one["loc"][-1] == "[key]" else one["loc"]
+                if not path:
+                    return None
+                _prune(kept, path)
+    return None
+
+
+def _copy(node: Map) -> Map:
+    kept = node.over()
+    for key, value in kept.items():
+        kept[key] = _copy(value) if isinstance(value, Map) else _copy_items(value) if isinstance(value, Seq) else value
+    return kept
+
+
+def _copy_items(node: Seq) -> Seq:
+    kept = Seq(node.file, node.pos)
+    kept.at = node.at.copy()
+    kept += (_copy(one) if isinstance(one, Map) else _copy_items(one) if isinstance(one, Seq) else one for one in node)
+    return kept
+
+
+def _prune(node: Node, path: tuple[int | str, ...]) -> None:
+    """Removes what a path leads to, or the last thing on the way that is there."""
+    for number, step in enumerate(path):
+        following = path[number + 1] if number + 1 < len(path) else None
+        if isinstance(node, Map) and isinstance(step, str) and step in node:
+            if not _has(node[step], following):
+                del node[step]
+                return
+            node = node[step]
+        elif isinstance(node, Seq) and isinstance(step, int) and step < len(node):
+            if not _has(node[step], following):
+                del node[step], node.at[step]
+                return
+            node = node[step]
+
+
+def _has(node: Node, step: int | str | None) -> bool:
+    return (isinstance(node, Map) and step in node) or (
+        isinstance(node, Seq) and isinstance(step, int) and step < len(node)
+    )
+
+
+def _problem(shape: type[Shape], node: Node, error: Any) -> Problem:
+    path: tuple[int | str, ...] = error["loc"]
+    of_key = path[-1:] == ("[key]",)
+    path = path[:-1] if of_key else path
+    within = path[:-1] if of_key or error["type"] == "missing" else path
+    names = [step for step in within if isinstance(step, str)]
+    name = f"{names[-1]}: " if names else ""
+    match error["type"]:
+        case "extra_forbidden":
+            key = str(path[-1])
+            return at(
+                find(node, path, of_key=True), f"unknown key {shown(key)}{meant(key, _keys_at(shape, path[:-1]))}"
+            )
+        case "missing":
+            return at(find(node, path[:-1]), name + _missing(str(path[-1]), error["input"]))
+        case "string_type":
+            said = f"must be a text, not {_kind(error['input'])}"
+        case "list_type":
+            said = f"must be a list, not {_kind(error['input'])}"
+            if isinstance(error["input"], str):
+                said += f"; write [{error['input'][:40]}]"
+        case "dict_type" | "model_type" | "model_attributes_type":
+            said = f"must be a map, not {_kind(error['input'])}"
+        case "string_too_short":
+            said = "cannot be empty"
+        case _:
+            said = str(error["msg"]).removeprefix("Value error, ")
+    return at(find(node, path, of_key=of_key), f"{name}{said}")
+
+
+def _missing(key: str, within: object) -> str:
+    if isinstance(within, Map) and isinstance(name := within.get("id"), str):
+        return f"{shown(name)} has no {shown(key)}"
+    if key == "version":
+        return 'the file has no "version"; begin it with version: 1'
+    return f"{shown(key)} is missing"
+
+
+def _kind(raw: object) -> str:
+    return "a list" if isinstance(raw, list) else "a map" if isinstance(raw, dict) else shown(str(raw))
+
+
+def _keys_at(shape: type[Shape], path: tuple[int | str, ...]) -> tuple[str, ...]:
+    """The keys that a path's end can have."""
+    here: type[Shape] | None = shape
+    for step in path:
+        if isinstance(step, str) and here is not None:
+            found = next((one for key, one in here.model_fields.items() if step in {one.alias, key}), None)
+            if found is not None:
+                here = _shape_in(found.annotation)
+    return keys_of(here) if here is not None else ()
+
+
+def _shape_in(annotation: object) -> type[Shape] | None:
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        return annotation if issubclass(annotation, Shape) else None
+    return next((found for one in get_args(annotation) if (found := _shape_in(one)) is not None), None)

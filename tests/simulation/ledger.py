@@ -1,0 +1,132 @@
+"""What was promised and what was seen, kept outside the daemon: the judge of the simulation.
+
+The one law: it believes commits (what the store took), answers (what a sender or a person was told) and the channel
+(what a person got), never the daemon's own opinion of them. Each broken promise is kept, with its time.
+"""
+
+import hashlib
+from collections import Counter, defaultdict
+from collections.abc import Iterable
+
+from rules.commands import Command, PutDelivery, PutTicket, Record
+from rules.instants import Instant
+from rules.model import LIVE, Delivery, Entry, Message, Purpose, Sending, Status, Ticket
+from rules.tickets.timeline import What, verify
+
+
+class Ledger:
+    """One run's truth."""
+
+    def __init__(self) -> None:
+        self.broken: list[str] = []
+        self.faults: Counter[str] = Counter()  # each fault that really happened
+        self.accepted: Counter[bytes] = Counter()  # bodies answered 2xx
+        self.tickets: dict[int, Ticket] = {}
+        self.live: dict[str, set[int]] = defaultdict(set)
+        self.answered_at: dict[int, Instant] = {}  # when a ticket last stopped waiting for an answer
+        self.timeline: dict[int, list[Entry]] = defaultdict(list)
+        self.deliveries: dict[str, Delivery] = {}
+        self.sent: Counter[str] = Counter()
+        self.taken: dict[str, int] = defaultdict(int)
+        self.excused: Counter[str] = Counter()  # attempts after which another one is right
+        self.open: set[str] = set()  # attempts begun whose outcome is not committed
+        self._trace = hashlib.sha256()
+
+    def violated(self, promise: str, at: Instant, what: str) -> None:
+        """Keep a broken promise."""
+        self.broken.append(f"{promise} at {at}: {what}")
+
+    @property
+    def trace(self) -> str:
+        """A hash over everything committed, in order."""
+        return self._trace.hexdigest()
+
+    # ---- the store took this
+    def committed(self, commands: Iterable[Command], now: Instant) -> None:
+        """A transaction is on the disk."""
+        told: list[Entry] = []
+        for command in commands:
+            match command:
+                case Record(entry=entry):
+                    self.timeline[entry.ticket].append(entry)
+                    self._trace.update(entry.hash.encode())
+                    if entry.what == What.TOLD:
+                        told.append(entry)
+                case PutTicket(ticket=ticket):
+                    self._ticket(ticket, now)
+                case PutDelivery(delivery=delivery):
+                    self.deliveries[delivery.key] = delivery
+                    if delivery.state is not Sending.SENDING:
+                        self.open.discard(delivery.key)
+                case _:
+                    if hasattr(command, "delivery"):
+                        self.deliveries[command.delivery.key] = command.delivery
+        for entry in told:
+            ticket = self.tickets[entry.ticket]
+            since = self.answered_at.get(entry.ticket)
+            if ticket.status is not Status.OPEN and since is not None and since < entry.at:
+                self.violated("I5", now, f"T-{entry.ticket}: a step was told although it is {ticket.status.value}")
+
+    def _ticket(self, ticket: Ticket, now: Instant) -> None:
+        before = self.tickets.get(ticket.id)
+        self.tickets[ticket.id] = ticket
+        live = self.live[ticket.key]
+        if ticket.status in LIVE:
+            live.add(ticket.id)
+            if len(live) > 1:
+                self.violated("I2", now, f"live tickets of one key: {sorted(live)}")
+        else:
+            live.discard(ticket.id)
+        if ticket.status is Status.OPEN:
+            self.answered_at.pop(ticket.id, None)
+        elif before is None or before.status is Status.OPEN:
+            self.answered_at[ticket.id] = now
+
+    # ---- the channel was called
+    def sends(self, message: Message, ticket: int, now: Instant) -> None:
+        """An attempt begins."""
+        self.sent[message.key] += 1
+        row = self.deliveries.get(message.key)
+        if row is None or row.state is not Sending.SENDING:
+            self.violated("I3", now, f"{message.key} is sent while its row says {row.state if row else 'nothing'}")
+        answered = self.answered_at.get(ticket)
+        if message.purpose is Purpose.PAGE and answered is not None and answered < now:
+            self.violated("I5", now, f"{message.key} pages a ticket answered {now - answered} µs before")
+        if self.sent[message.key] > 1 + self.excused[message.key]:
+            self.violated("I3", now, f"{message.key} is sent {self.sent[message.key]} times without need")
+        self.open.add(message.key)
+        if self.taken[message.key] and not message.possible_repeat:
+            self.violated("I3", now, f"{message.key} is a repeat and does not say so")
+
+    def excuse(self, key: str) -> None:
+        """The attempt did not end with a committed success: another is right."""
+        self.excused[key] += 1
+
+    def excuse_open(self) -> None:
+        """What was under way has an outcome that nobody could keep: another attempt is right."""
+        for key in self.open:
+            self.excuse(key)
+
+    # ---- the end, after all faults have healed
+    def judge(self, journal: Counter[bytes], now: Instant) -> None:
+        """Everything that must be true when nothing is wrong any more."""
+        for body, count in self.accepted.items():
+            if journal[body] < count:
+                self.violated("I1", now, f"a body answered 2xx {count} times is in the store {journal[body]} times")
+        for key, row in self.deliveries.items():
+            if row.state is Sending.DELIVERED and not self.taken[key]:
+                self.violated("I3", now, f"{key} counts as delivered and nobody got it")
+            if row.state is Sending.SENDING or (row.state is Sending.DUE and row.due_at < now - 60_000_000):
+                self.violated("I3", now, f"{key} was due and is still {row.state.value}")
+        for ticket in self.tickets.values():
+            wrong = verify(self.timeline[ticket.id], head=ticket.head, count=ticket.entries)
+            if wrong is not None:
+                self.violated("chain", now, f"T-{ticket.id}: {wrong}")
+            if ticket.status is not Status.OPEN:
+                continue
+            run = ticket.run
+            ended = {entry.what for entry in self.timeline[ticket.id]} & {What.EXHAUSTED, What.NOBODY}
+            if run is None or (not run.running and not ended):
+                self.violated("I3", now, f"T-{ticket.id} is open and its escalation was forgotten")
+            elif run.running and (run.next_at is None or run.next_at < now - 30_000_000):
+                self.violated("I3", now, f"T-{ticket.id} has a step overdue since {run.next_at}")
