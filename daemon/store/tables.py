@@ -1,0 +1,174 @@
+"""The tables: one set of SQLAlchemy metadata for SQLite and PostgreSQL.
+
+The one law: times are integer microseconds since 1970 UTC, and a change here comes with a migration (a test compares).
+A noun is its `doc`; the columns beside it are only what statements ask about (see rows.py).
+Flags are small integers: a driver binds a bool far slower. In SQLite only short rows are clustered by their key
+(WITHOUT ROWID); long ones would make its tree deep.
+"""
+
+from typing import Any, Final
+
+from sqlalchemy import (
+    JSON,
+    BigInteger,
+    CheckConstraint,
+    Column,
+    Index,
+    Integer,
+    LargeBinary,
+    MetaData,
+    SmallInteger,
+    Table,
+    Text,
+    text,
+)
+from sqlalchemy.dialects.postgresql import JSONB
+
+REVISION: Final = "0001"  # the newest revision in migrations/versions
+APPLICATION_ID: Final = 0x544B5444  # "TKTD" in the header of our SQLite files
+
+Json = JSON(none_as_null=True).with_variant(JSONB(none_as_null=True), "postgresql")
+Big = BigInteger().with_variant(Integer, "sqlite")
+
+LIVE: Final = "live = 1"
+
+metadata = MetaData(
+    naming_convention={
+        "pk": "pk_%(table_name)s",
+        "ix": "ix_%(table_name)s_%(column_0_N_name)s",
+        "ck": "ck_%(table_name)s_%(constraint_name)s",
+    }
+)
+
+
+def _col(name: str, kind: Any, *, null: bool = False, key: bool = False) -> Column[Any]:
+    return Column(name, kind, nullable=null, primary_key=key, autoincrement=False)
+
+
+def _index(name: str, *columns: Column[Any], where: str | None = None, unique: bool = False) -> None:
+    condition = None if where is None else text(where)
+    Index(name, *columns, unique=unique, sqlite_where=condition, postgresql_where=condition)
+
+
+tickets = Table(
+    "tickets",
+    metadata,
+    _col("id", Big, key=True),
+    _col("key", Text),
+    _col("group_key", Text, null=True),
+    _col("live", SmallInteger),  # 1: open, acknowledged or on hold
+    _col("status", Text),
+    _col("priority", Text),
+    _col("version", Big),
+    _col("doc", Json),
+)
+_index("uq_tickets_live_key", tickets.c.key, where=LIVE, unique=True)
+_index("ix_tickets_live_group", tickets.c.group_key, tickets.c.id, where=f"{LIVE} AND group_key IS NOT NULL")
+_index("ix_tickets_status", tickets.c.status, tickets.c.priority, tickets.c.id)
+
+instances = Table(
+    "instances",
+    metadata,
+    _col("id", Big, key=True),  # the store's own short name for `key`, so that series of new instances lie together
+    _col("key", Text),
+    _col("ticket", Big, null=True),
+    _col("version", Big),
+    _col("doc", Json),
+)
+_index("uq_instances_key", instances.c.key, unique=True)
+_index("ix_instances_ticket", instances.c.ticket, where="ticket IS NOT NULL")
+
+series = Table(
+    "series",
+    metadata,
+    _col("instance", Big, key=True),
+    _col("fingerprint", Text, key=True),
+    _col("firing_at", Big, null=True),  # when the episode was first heard of; NULL: it does not fire
+    _col("quiet_at", Big, null=True),  # when it was resolved; NULL: it fires
+    _col("expires_at", Big, null=True),  # while it fires
+    _col("doc", Json),
+)
+_index("ix_series_expiring", series.c.instance, series.c.expires_at, where="expires_at IS NOT NULL")
+
+timeline = Table(
+    "timeline",
+    metadata,
+    _col("ticket", Big, key=True),
+    _col("seq", Big, key=True),  # of the first entry of a commit, which writes all of its entries as one list
+    _col("doc", Text),  # not JSONB, which writes numbers in its own way, and the hash is over what was written
+)
+
+timers = Table(
+    "timers",
+    metadata,
+    _col("subject", Text, key=True),
+    _col("kind", Text, key=True),
+    _col("due_at", Big),
+    _col("generation", Big),
+    _col("gravity", SmallInteger),
+    CheckConstraint("gravity BETWEEN 1 AND 4", name="gravity"),
+    sqlite_with_rowid=False,
+)
+_index("ix_timers_due", timers.c.gravity, timers.c.due_at)
+
+deliveries = Table(
+    "deliveries",
+    metadata,
+    _col("key", Text, key=True),
+    _col("ticket", Big),
+    _col("gravity", SmallInteger),
+    _col("wake_at", Big, null=True),  # due: when; sending: the deadline; NULL: it has ended
+    _col("kind", Text),
+    _col("address", Text),
+    _col("state", Text),
+    _col("attempt", Big),
+    _col("doc", Json),
+    CheckConstraint("gravity BETWEEN 1 AND 4", name="gravity"),
+)
+_index("ix_deliveries_ticket", deliveries.c.ticket)
+# With kind and address, so that what waits for a channel that hangs is passed over within the index.
+_index(
+    "ix_deliveries_wake",
+    *[deliveries.c[_name] for _name in ("gravity", "wake_at", "kind", "address")],
+    where="wake_at IS NOT NULL",
+)
+
+senders = Table(
+    "senders",
+    metadata,
+    _col("name", Text, key=True),
+    _col("heard_at", Big),
+    _col("since", Big),
+    _col("silent", SmallInteger),
+    sqlite_with_rowid=False,
+)
+
+journal = Table(
+    "journal",
+    metadata,
+    _col("id", Big, key=True),
+    _col("first_at", Big),
+    _col("last_at", Big),
+    _col("bodies", Big),
+    _col("alerts", Big),
+    _col("raw_bytes", Big),
+    _col("size", Big),  # of `data`, so that retention can count without reading it
+    _col("codec", Text),
+    _col("data", LargeBinary),
+)
+_index("ix_journal_last_at", journal.c.last_at, journal.c.size)
+
+quarantine = Table(
+    "quarantine",
+    metadata,
+    _col("id", Big, key=True),
+    _col("at", Big),
+    _col("event", Text),
+    _col("error", Text),
+    _col("source", Text),
+    _col("sender", Text),
+    _col("body", LargeBinary, null=True),
+)
+
+secrets = Table("secrets", metadata, _col("name", Text, key=True), _col("value", Text), sqlite_with_rowid=False)
+pulse = Table("pulse", metadata, _col("name", Text, key=True), _col("at", Big), sqlite_with_rowid=False)

@@ -1,0 +1,104 @@
+"""Nouns for the tests of the store, and the commands of a ticket that opens."""
+
+from typing import Any
+
+from msgspec.structs import replace
+
+from daemon.store.journal import Body
+from rules.commands import Command, Deliver, PutInstance, PutSeries, PutTicket, Record, Schedule
+from rules.instants import MINUTE, Instant, parse_instant
+from rules.model import Delivery, Entry, Instance, Phase, Purpose, Run, Series, Status, Ticket, Timer, Told
+
+T0: Instant = parse_instant("2026-03-02T12:00:00Z")
+
+
+def key(n: int) -> str:
+    return f"{n:032x}"
+
+
+def fingerprint(n: int) -> str:
+    return f"{n:016x}"
+
+
+def labels(n: int) -> dict[str, str]:
+    return {"alertname": "DiskFull", "instance": f"db-{n}", "severity": "critical"}
+
+
+def an_instance(n: int = 1, **changes: Any) -> Instance:
+    made = Instance(key(n), "disk", {"instance": f"db-{n}"}, Phase.OPEN, T0, 1, n, version=1)
+    return replace(made, **changes)
+
+
+def a_series(n: int = 1, **changes: Any) -> Series:
+    made = Series(
+        key(n), fingerprint(n), True, labels(n), {"summary": f"disk of db-{n} is full"}, T0, T0,
+        source="alertmanager", sender="am",
+    )  # fmt: skip
+    return replace(made, **changes)
+
+
+def a_ticket(n: int = 1, **changes: Any) -> Ticket:
+    made = Ticket(
+        n, key(n), "disk", f"disk full on db-{n}", "P1", "site", "high", T0, labels=labels(n), escalation="main",
+        run=Run("main", 1, 0, 0, True, T0 + 5 * MINUTE), reopen_within=60 * MINUTE, entries=2, head="b" * 64, version=1,
+    )  # fmt: skip
+    return replace(made, **changes)
+
+
+def an_entry(ticket: int = 1, seq: int = 1, **changes: Any) -> Entry:
+    made = Entry(ticket, seq, T0, "opened", "alertmanager:am", "DiskFull fires", {"priority": "P1"}, "", f"{seq}" * 64)
+    return replace(made, **changes)
+
+
+def a_timer(n: int = 1, **changes: Any) -> Timer:
+    return replace(Timer(f"T-{n}", "escalate", T0 + 5 * MINUTE, 1, 1), **changes)
+
+
+def a_delivery(n: int = 1, **changes: Any) -> Delivery:
+    made = Delivery(
+        f"T-{n}/1/0/0/amina/email", n, Purpose.PAGE, 1, 1, "amina", "email", "amina@example.test", 1, T0, T0, "L1"
+    )
+    return replace(made, **changes)
+
+
+def opening(n: int = 1) -> list[Command]:
+    """All that is written when a new alert opens a ticket."""
+    return [
+        PutSeries(a_series(n)),
+        PutInstance(an_instance(n), Phase.OK),
+        Record(an_entry(n, 1)),
+        Record(an_entry(n, 2, what="told", prev="1" * 64)),
+        Schedule(a_timer(n)),
+        Deliver(a_delivery(n)),
+        PutTicket(a_ticket(n), None),
+    ]
+
+
+def a_body(n: int = 1, **changes: Any) -> Body:
+    made = Body("alertmanager", "am", T0, b'{"alerts":[{"status":"firing","n":%d}]}' % n, 1)
+    return made._replace(**changes)
+
+
+def full_nouns() -> tuple[Series, Instance, Ticket, Entry, Timer, Delivery]:
+    """One of each with every field set to something that is not its default."""
+    odd = {"naïve": "\u202eright to left", "quote": "\"'\\\n\t", "😀": "", "long": "x" * 10_000}
+    return (
+        replace(
+            a_series(1), firing=False, labels=odd, annotations=odd, ends_at=T0 + 1, resolved_at=T0 + 2, inferred=True,
+            expires_at=T0 + 3, generator_url="http://prometheus.example.test/graph?g0.expr=up%3D%3D0",
+        ),
+        replace(an_instance(1), group_key="a group", expires_at=T0 + 4, labels=odd, phase=Phase.RECOVERING),
+        replace(
+            a_ticket(1), kind="request", category="hardware", status=Status.ON_HOLD, generation=7, description="é\n😀",
+            labels=odd, group_key="a group", opened_by="omar", acknowledged_at=T0 + 1, acknowledged_by="amina",
+            held_until=T0 + 2, held_from=Status.ACKNOWLEDGED, resolved_at=T0 + 3, resolved_by="amina", closed_at=T0 + 4,
+            reopened=3, predecessor=41, successor=43, attached=5, told=(Told("amina", "email", "amina@example.test"),),
+            run=Run("main", 2, 1, -1, False, None, True), title="title with ' and \" and %",
+        ),
+        replace(an_entry(1), data={"text": "é", "fraction": 0.1, "none": None, "list": [1, "a", {"b": []}]}),
+        replace(a_timer(1), generation=9, gravity=3),
+        replace(
+            a_delivery(1), attempt=2, deadline_at=T0 + 30, possible_repeat=True, reference="<id@example.test>",
+            error="451 later", tier="L2",
+        ),
+    )  # fmt: skip
