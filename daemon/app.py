@@ -1,0 +1,281 @@
+"""The composition root: the only place where the daemon's objects are made and joined.
+
+The one law: a daemon is a value of its settings and its ports (clock, executor, store, notifiers …); given others, the
+very same code runs in tests and in the simulation. Nothing here decides.
+"""
+
+import asyncio
+import os
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
+from typing import Any, Final, TypeVar
+
+import structlog
+
+from connectors.base import Kinds, Notifier, load
+from daemon import __version__, own
+from daemon.auth import Auth
+from daemon.batch import Writer
+from daemon.clock import Clock, SystemClock
+from daemon.config import Settings
+from daemon.executor import Executor, Inline, OwnedThread
+from daemon.health import Health
+from daemon.ingest import BusyError, Ingest
+from daemon.links import Links
+from daemon.logs import redaction
+from daemon.metrics import Metrics
+from daemon.notify import Notify
+from daemon.outbox import Outbox
+from daemon.policies import Policies
+from daemon.readers import InlineReader, Readers, Reading
+from daemon.retention import Retention
+from daemon.sending import Telling
+from daemon.store.store import Store
+from daemon.tasks import Supervisor, within
+from daemon.timers import POLL_S_MAX, Timers
+from daemon.web.server import Server
+from daemon.wiring import language_kinds, make_notifiers, secrets_of, snapshot_of
+from rules.commands import Decision, Record
+from rules.concerns import concerns
+from rules.decide import decide
+from rules.events import AlertsReceived, Event
+from rules.instants import SECOND
+from rules.language import Problem
+from rules.tickets.timeline import What
+
+T = TypeVar("T")
+
+PROBLEMS_LOGGED_MAX: Final = 20
+ENTRIES_LOGGED_MAX: Final = 20  # of one commit; the timelines hold them all
+SHUTDOWN_S: Final = 3.0  # for answers on their way out when the listener closes
+REPORT_AGAIN_S: Final = 5.0
+_LOUD: Final = frozenset({What.FAILED, What.UNKNOWN, What.EXHAUSTED, What.NOBODY, What.REFUSED, What.SKIPPED})
+
+_log = structlog.get_logger("daemon.app")
+_timeline = structlog.get_logger("daemon.timeline")
+
+
+class Daemon:
+    """The running process. `start`, then `serve`; `drain` and `stop` at the end."""
+
+    clock: Clock
+    store: Store
+    links: Links
+    ingest: Ingest
+    timers: Timers
+    outbox: Outbox
+
+    def __init__(
+        self,
+        settings: Settings,
+        *,
+        clock: Clock | None = None,
+        executor: Executor | None = None,
+        store: Store | None = None,
+        notifiers: Mapping[str, Notifier] | None = None,
+        kinds: Kinds | None = None,
+        environ: Mapping[str, str] = os.environ,
+        poll_s_max: float = POLL_S_MAX,
+    ) -> None:
+        """Opens nothing. With an `Inline` executor everything runs on the event loop."""
+        self.settings = settings
+        self.clock = clock or SystemClock()
+        self.kinds = kinds or load()
+        self.executor = executor or OwnedThread("store")
+        inline = isinstance(self.executor, Inline)
+        self._background: Executor = Inline() if inline else OwnedThread("background")
+        self._inline = inline
+        self._given_store = store
+        self._poll_s_max = poll_s_max
+        self.notifiers = dict(make_notifiers(settings, self.kinds) if notifiers is None else notifiers)
+        self.metrics = Metrics()
+        self.supervisor = Supervisor(self.clock, lambda name: self.metrics.task_failures.labels(name).inc())
+        self.health = Health(self.clock, self.supervisor, self.metrics, poll_s_max)
+        self.notify = Notify(environ, self.clock)
+        self.auth = Auth(settings)
+        self.policies = Policies(
+            settings.rules, language_kinds(settings, self.kinds), self.clock, snapshot=snapshot_of(settings)
+        )
+        self._reading: Reading | None = None
+        self.server: Server | None = None
+        self._reloading = asyncio.Lock()
+        self._started_on_bad_files = False
+        redaction.hide(secrets_of(settings))
+
+    # ---- beginning
+    async def start(self, *, strict: bool = False) -> None:
+        """Load the policy, open the store, start the loops.
+
+        Raises what `Policies.load_first` and `Store.open` raise: the process should then end, saying why.
+        """
+        problems = await self._background.run(partial(self.policies.load_first, strict=strict))
+        self.metrics.policy(self.policies.last_ok, self.policies.loaded_at)
+        self.health.policy_loaded = True
+        given = self._given_store
+        self.store = await self.executor.run(Store.open, self.settings.store) if given is None else given
+        key = await self.executor.run(self.store.secret, "links", self.clock.token)
+        redaction.hide([key])
+        self.links = Links([key], self.settings.base_url)
+        self.metrics.counts(await self.executor.run(self.store.counts))
+        self._reading = InlineReader(self.store.reader) if self._inline else Readers(self.store.reader)
+        self._join()
+        await self.outbox.recover()
+        await self.executor.run(self.store.ping, self.clock.now())
+        self.health.store_ok()
+        keep = self.supervisor.keep
+        keep("ingest", self.ingest.run)
+        keep("ingest deadlines", self.ingest.sweep)
+        keep("timers", self.timers.run)
+        keep("outbox", self.outbox.run)
+        keep("health", partial(self.health.beat, self.notify))
+        keep("store ping", partial(self.health.ping, self.executor, self.store))
+        journal = self.settings.journal
+        retention = Retention(
+            self.store, self.executor, self.clock, self.health, keep=journal.keep, max_bytes=journal.max_bytes
+        )
+        keep("retention", retention.run)
+        if problems:
+            _tell_problems(
+                "the rule files have errors: the last good ones, or the catch-all alone, are in force", problems
+            )
+        self._report_rule_files(problems)
+        policy = self.policies.current
+        _log.info("started", version=__version__, policy=policy.version, rules=len(policy.rules))
+
+    def _join(self) -> None:
+        """Make the parts that need the store."""
+        limits = self.settings.limits
+        self.ingest = Ingest(
+            Writer(self.store, self.policies, self.clock, concerns, decide),
+            self.executor,
+            self.clock,
+            self.metrics,
+            self.health,
+            inbox_max=limits.inbox,
+            deadline_s=limits.body_deadline / SECOND,
+        )
+        self.ingest.listen(log_entries)
+        self.timers = Timers(
+            self.store, self.executor, self.ingest, self.clock, self.health, poll_s_max=self._poll_s_max
+        )
+        telling = Telling(self.notifiers, self.policies, self.links, self.clock, self.metrics)
+        self.outbox = Outbox(
+            self.store,
+            self.executor,
+            self.ingest,
+            self.clock,
+            self.health,
+            self.supervisor,
+            telling,
+            poll_s_max=self._poll_s_max,
+        )
+
+    async def serve(self) -> tuple[str, int]:
+        """Listen. The address that was bound. Raises ListenError when it cannot be."""
+        self.server = Server(self)
+        await self.server.start()
+        host, port = self.server.addresses[0]
+        self.notify.ready()
+        _log.info("listening", host=host, port=port)
+        return host, port
+
+    # ---- while running
+    async def read(self, read: Callable[[Any], T]) -> T:
+        """`read(reader)` over a reader of the store. Raises BusyError when too many wait."""
+        if self._reading is None:
+            raise RuntimeError("the daemon has not started")
+        return await self._reading.run(read)
+
+    async def reload(self) -> Sequence[Problem]:
+        """Load the policy's files again: all of them, or, with what is wrong with them, nothing."""
+        async with self._reloading:
+            self.notify.reloading()
+            problems = await self._background.run(self.policies.reload)
+            self.metrics.policy(self.policies.last_ok, self.policies.loaded_at)
+            if problems:
+                _tell_problems("the rule files have errors: the old policy stays in force", problems)
+            else:
+                _log.info("policy reloaded", policy=self.policies.current.version)
+                self._report_rule_files(())
+            self.notify.ready()
+            return problems
+
+    def request_reload(self) -> None:
+        """For a signal handler: reload soon."""
+
+        async def reload() -> None:
+            await self.reload()
+
+        self.supervisor.start("reload", reload())
+
+    def _report_rule_files(self, problems: Sequence[Problem]) -> None:
+        """Raise, or end, ticketd's own alert about the files it was started with."""
+        if not problems and not self._started_on_bad_files:
+            return
+        self._started_on_bad_files = bool(problems)
+        self.supervisor.start("report rule files", self._report(own.rule_files(problems, self.clock.now())))
+
+    async def _report(self, event: AlertsReceived) -> None:
+        while True:
+            try:
+                await self.ingest.submit(event)
+            except BusyError:
+                await self.clock.sleep(REPORT_AGAIN_S)
+            else:
+                return
+
+    # ---- ending
+    async def drain(self) -> None:
+        """Take nothing more (503), commit what was taken, deliver what is in flight, all within `limits.drain`."""
+        self.health.draining = self.ingest.draining = True
+        self.notify.stopping()
+        started = self.clock.monotonic()
+        grace_s = self.settings.limits.drain / SECOND
+        _log.info("draining", grace_s=grace_s)
+        try:
+            await within(self.clock, grace_s, self.ingest.settled())
+        except TimeoutError:
+            _log.error("the store did not take what was queued; its senders were not answered 2xx")
+        await self.outbox.drain(max(0.0, grace_s - (self.clock.monotonic() - started)))
+
+    async def stop(self) -> None:
+        """Close everything. Safe after a failed `start`."""
+        if self.server is not None:
+            await self.server.close(SHUTDOWN_S)
+        if hasattr(self, "ingest"):
+            self.ingest.draining = True
+        await self.supervisor.stop()
+        for kind, notifier in self.notifiers.items():
+            try:
+                await within(self.clock, SHUTDOWN_S, notifier.close())
+            except Exception:  # noqa: BLE001 - the others are still to be closed
+                _log.exception("a notifier could not be closed", kind=kind)
+        if self._reading is not None:
+            self._reading.close()
+        if hasattr(self, "store") and self._given_store is None:
+            await self.executor.run(self.store.close)
+        self.executor.close()
+        self._background.close()
+        _log.info("stopped")
+
+
+def _tell_problems(what: str, problems: Sequence[Problem]) -> None:
+    _log.error(what, problems=[str(one) for one in problems[:PROBLEMS_LOGGED_MAX]], count=len(problems))
+
+
+def log_entries(decisions: Sequence[tuple[Event, Decision]]) -> None:
+    """Each new timeline entry is a log line too, with its reason; of a big commit only the first, and how many more."""
+    logged = left = 0
+    for _, decision in decisions:
+        for command in decision.commands:
+            if type(command) is not Record:
+                continue
+            if logged >= ENTRIES_LOGGED_MAX:
+                left += 1
+                continue
+            logged += 1
+            entry = command.entry
+            tell = _timeline.warning if entry.what in _LOUD else _timeline.info
+            tell(entry.what, ticket=f"T-{entry.ticket}", who=entry.who, why=entry.why)
+    if left:
+        _timeline.info("more timeline entries in the same commit", count=left)

@@ -1,0 +1,97 @@
+"""A daemon's life in a process of its own: start, serve, wait for a signal, drain, stop; and its exit code.
+
+The one law: whatever keeps it from running is one sentence on stderr and an exit code, not a traceback; whatever comes
+after that is the daemon's own.
+"""
+
+import asyncio
+import os
+import signal
+from collections.abc import Awaitable, Callable
+
+from daemon.app import Daemon
+from daemon.cli.output import Code, note, printable
+from daemon.clock import Clock, SystemClock
+from daemon.config import Settings
+from daemon.logs import configure
+from daemon.policies import PolicyError
+from daemon.store.errors import StoreError
+from daemon.web.server import ListenError
+from rules.instants import format_instant
+
+Ready = Callable[[str], Awaitable[None]]  # is told the URL it listens on
+
+
+def serve(settings: Settings, *, strict: bool = False, ready: Ready | None = None) -> Code:
+    """Runs a daemon until a signal ends it. `ready` is awaited once it listens."""
+    clock = SystemClock()
+    configure(settings.log.format, settings.log.level, lambda: format_instant(clock.now()))
+    with asyncio.Runner(loop_factory=_loop_factory()) as runner:
+        return runner.run(_life(settings, clock, strict=strict, ready=ready))
+
+
+def _loop_factory() -> Callable[[], asyncio.AbstractEventLoop] | None:
+    try:
+        import uvloop
+    except ImportError:
+        return None
+    factory: Callable[[], asyncio.AbstractEventLoop] = uvloop.new_event_loop
+    return factory
+
+
+async def _life(settings: Settings, clock: Clock, *, strict: bool, ready: Ready | None) -> Code:
+    daemon = Daemon(settings, clock=clock)
+    signals = _Signals(daemon)
+    try:
+        await daemon.start(strict=strict)
+        host, port = await daemon.serve()
+        signals.serving()
+        if ready is not None:
+            await ready(f"http://{f'[{host}]' if ':' in host else host}:{port}")
+        await signals.asked.wait()
+        await daemon.drain()
+        return Code.DONE
+    except PolicyError as error:
+        for problem in error.problems:
+            note(printable(problem))
+        return Code.NO
+    except StoreError as error:
+        note(f"ticketd: {printable(error.reason)}")
+        return Code.UNABLE
+    except ListenError as error:
+        note(f"ticketd: {printable(error)}")
+        return Code.UNABLE
+    finally:
+        await daemon.stop()
+
+
+class _Signals:
+    """SIGTERM and SIGINT set `asked`, and end the process at once when they come again; SIGHUP reloads."""
+
+    def __init__(self, daemon: Daemon) -> None:
+        """From here on no signal kills by default."""
+        self.asked = asyncio.Event()
+        self._daemon = daemon
+        self._serving = False
+        self._early_reload = False  # asked for while starting: done once it serves
+        loop = asyncio.get_running_loop()
+        for number in (signal.SIGTERM, signal.SIGINT):
+            loop.add_signal_handler(number, self._end, number)
+        loop.add_signal_handler(signal.SIGHUP, self._reload)
+
+    def serving(self) -> None:
+        """The daemon listens: a reload asked for meanwhile is due."""
+        self._serving = True
+        if self._early_reload:
+            self._daemon.request_reload()
+
+    def _reload(self) -> None:
+        if self._serving:
+            self._daemon.request_reload()
+        else:
+            self._early_reload = True
+
+    def _end(self, number: int) -> None:
+        if self.asked.is_set():
+            os._exit(128 + number)
+        self.asked.set()

@@ -1,0 +1,347 @@
+"""config.toml, the environment and the command line, as one frozen value.
+
+The one law: settings are whole and right, or `ConfigError` names everything that is wrong with them, at its place.
+Nothing here opens a connection or reads the machine beyond the files that the settings name. A notifier's section is
+its own `Options` model, found by `connectors.base.load`: adding a kind edits nothing here.
+"""
+
+import re
+from collections.abc import Iterator, Mapping
+from functools import cache, cached_property
+from ipaddress import ip_address
+from pathlib import Path
+from typing import Annotated, Any, Final, Literal
+from urllib.parse import urlsplit
+
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    ValidationError,
+    create_model,
+    model_validator,
+)
+
+from connectors.base import Kinds, Notifier, load
+from daemon.layers import (
+    ConfigError,
+    Layers,
+    annotation_at,
+    keys_of,
+    model_of,
+    read_environment,
+    read_file,
+    read_secrets,
+    resolve_rules,
+    suggestion,
+)
+from rules.instants import DAY, SECOND, parse_span
+
+__all__ = ["ConfigError", "Settings", "load_settings"]
+
+DEFAULT_LISTEN: Final = "127.0.0.1:9876"
+_NAME: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,63}")
+_LISTEN: Final = re.compile(r"(?P<host>\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9_.-]*):(?P<port>\d{1,5})", re.ASCII)
+_SIZE: Final = re.compile(r"(\d{1,18})(B|KB|MB|GB|TB|KiB|MiB|GiB|TiB)?", re.ASCII)
+_UNITS: Final = {
+    "B": 1, "KB": 10**3, "MB": 10**6, "GB": 10**9, "TB": 10**12,
+    "KiB": 1 << 10, "MiB": 1 << 20, "GiB": 1 << 30, "TiB": 1 << 40,
+}  # fmt: skip
+_STORES: Final = ("sqlite:///", "postgresql://")
+
+
+def _span(value: object) -> int:
+    if not isinstance(value, str):  # ValueError, as that is what pydantic turns into an error with a place
+        raise ValueError(  # noqa: TRY004
+            'must be a duration with its unit, such as "8s", "5m" or "35d"'
+        )
+    return parse_span(value)
+
+
+def _size(value: object) -> int:
+    found = _SIZE.fullmatch(value) if isinstance(value, str) else None
+    if found is None or (found[2] is None and found[1] != "0"):
+        raise ValueError('must be a size with its unit, such as "16MiB" or "2GiB"')
+    return int(found[1]) * _UNITS[found[2] or "B"]
+
+
+def _hash(value: str) -> str:
+    if not re.fullmatch(r"[0-9a-fA-F]{64}", value, re.ASCII):
+        raise ValueError("must be a SHA-256 of 64 hex digits, as `printf %s TOKEN | sha256sum` prints it")
+    return value.lower()
+
+
+def _many(value: object) -> object:
+    return (value,) if isinstance(value, str) else value
+
+
+def _listen(value: str) -> str:
+    found = _LISTEN.fullmatch(value)
+    if found is None or int(found["port"]) > 65_535:  # noqa: PLR2004 - the last port
+        raise ValueError(f'must be HOST:PORT, such as "{DEFAULT_LISTEN}"')
+    return value
+
+
+def _external(value: str) -> str:
+    try:
+        parts = urlsplit(value)
+        usable = parts.scheme in {"http", "https"} and bool(parts.hostname) and not parts.query and not parts.fragment
+        _ = parts.port
+    except ValueError:
+        usable = False
+    if not usable or any(one.isspace() or one in "\"'<>\\" for one in value):
+        raise ValueError('must be a URL such as "https://tickets.example.org"')
+    return value.rstrip("/")
+
+
+def _store(value: str) -> str:
+    if not value.startswith(_STORES):
+        raise ValueError("must be sqlite:///PATH or postgresql://HOST/DATABASE")
+    return value
+
+
+Duration = Annotated[int, BeforeValidator(_span)]  # µs
+Size = Annotated[int, BeforeValidator(_size)]  # bytes
+Hash = Annotated[str, AfterValidator(_hash)]
+Hashes = Annotated[tuple[Hash, ...], BeforeValidator(_many), Field(max_length=8)]
+
+
+class Table(BaseModel):
+    """A table of config.toml: unknown keys are errors, values never change, secrets stay out of messages."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, hide_input_in_errors=True)
+
+
+class SenderSettings(Table):
+    """`[senders.NAME]`: one who posts alerts, and how it proves itself: bearer, or basic authentication."""
+
+    kind: str
+    bearer_hash: Hashes = ()
+    username: str | None = Field(default=None, min_length=1, max_length=200)
+    password_hash: Hashes = ()
+
+    @model_validator(mode="after")
+    def _whole(self) -> "SenderSettings":
+        if (self.username is None) != (not self.password_hash):
+            raise ValueError("username and password_hash belong together")
+        if not self.bearer_hash and self.username is None:
+            raise ValueError("give bearer_hash, or username and password_hash: a sender must be able to prove itself")
+        return self
+
+
+class TokenSettings(Table):
+    """`[tokens.NAME]`: a bearer token's role, by the token's SHA-256. A responder is bound to one contact."""
+
+    role: Literal["sender", "reader", "responder", "operator"]
+    hash: Hashes
+    contact: str | None = None
+
+    @model_validator(mode="after")
+    def _whole(self) -> "TokenSettings":
+        if not self.hash:
+            raise ValueError("hash is empty: give the token's SHA-256")
+        if self.role == "responder" and not self.contact:
+            raise ValueError("a responder needs the contact that it answers for")
+        if self.role != "responder" and self.contact is not None:
+            raise ValueError(f"a {self.role} is bound to no contact; only a responder is")
+        return self
+
+
+class JournalSettings(Table):
+    """`[journal]`: for how long, and how much of, the accepted bodies is kept."""
+
+    keep: Annotated[Duration, Field(ge=0)] = 35 * DAY
+    max_bytes: Annotated[Size, Field(ge=0)] = 2 << 30
+
+
+class LimitSettings(Table):
+    """`[limits]`: what is bounded, and where."""
+
+    body: Annotated[Size, Field(ge=1 << 10, le=1 << 30)] = 16 << 20  # one request's; beyond it 413
+    inbox: int = Field(default=10_000, ge=1, le=10_000_000)  # alerts waiting for their commit; beyond it 503
+    body_deadline: Annotated[Duration, Field(ge=SECOND // 10)] = 8 * SECOND  # for reading a body, and for its commit
+    drain: Annotated[Duration, Field(ge=0)] = 20 * SECOND  # at SIGTERM, for what is in flight
+    future: Annotated[Duration, Field(ge=0)] = 60 * SECOND  # how far ahead a sample's time may be
+    connections: int = Field(default=1_000, ge=1, le=1_000_000)  # open at once; beyond it 503
+    headers: Annotated[Size, Field(ge=1 << 10, le=1 << 20)] = 16 << 10  # the request line, or one header
+    idle: Annotated[Duration, Field(ge=SECOND // 10)] = 20 * SECOND  # a connection that sends no whole request head
+
+
+class LogSettings(Table):
+    """`[log]`: what the log looks like and how much it says."""
+
+    format: Literal["json", "console"] = "json"
+    level: Literal["debug", "info", "warning", "error"] = "info"
+
+
+class Settings(Table):
+    """Every setting. The notifiers' sections are fields of a subclass that `load_settings` makes; see `notifiers`."""
+
+    listen: Annotated[str, AfterValidator(_listen)] = DEFAULT_LISTEN
+    external_url: Annotated[str, AfterValidator(_external)] | None = None
+    store: Annotated[str, AfterValidator(_store)] = "sqlite:///ticketd.db"
+    rules: tuple[Path, ...] = Field(default=(), max_length=1_000)
+    senders: dict[str, SenderSettings] = Field(default_factory=dict, max_length=10_000)
+    tokens: dict[str, TokenSettings] = Field(default_factory=dict, max_length=10_000)
+    journal: JournalSettings = JournalSettings()
+    limits: LimitSettings = LimitSettings()
+    log: LogSettings = LogSettings()
+
+    @cached_property
+    def host(self) -> str:
+        """The address to bind to; "" is every address."""
+        return self.listen.rpartition(":")[0].strip("[]")
+
+    @cached_property
+    def port(self) -> int:
+        """The port to bind to; 0 lets the machine choose."""
+        return int(self.listen.rpartition(":")[2])
+
+    @cached_property
+    def loopback(self) -> bool:
+        """Whether only this machine can reach the daemon. A name other than localhost counts as outside."""
+        if self.host == "localhost":
+            return True
+        try:
+            return ip_address(self.host).is_loopback
+        except ValueError:
+            return False
+
+    @cached_property
+    def base_url(self) -> str:
+        """What links in messages start with."""
+        return self.external_url or f"http://{self.listen}"
+
+    @cached_property
+    def authenticates(self) -> bool:
+        """Whether anybody must prove who they are."""
+        return bool(self.tokens or self.senders)
+
+    @cached_property
+    def warnings(self) -> tuple[str, ...]:
+        """What is allowed, and yet is hardly meant."""
+        found: list[str] = []
+        if self.external_url is None and not self.loopback:
+            found.append(
+                f"external_url is not set: links in messages point to {self.base_url}, which others may not reach"
+            )
+        if self.senders and not self.tokens:
+            found.append("senders prove themselves but there is no token: nobody can read or answer through the API")
+        return tuple(found)
+
+    def notifiers(self, kinds: Kinds | None = None) -> dict[str, Any]:
+        """The configured kinds: `Options` of a kind that has one section, `{name: Options}` of one that has several."""
+        found: dict[str, Any] = {}
+        for name, kind in (kinds or load()).notifiers.items():
+            options = getattr(self, kind.section, None)
+            if options:
+                found[name] = options
+        return found
+
+
+@cache
+def _model(sections: tuple[tuple[str, type[BaseModel], bool], ...]) -> type[Settings]:
+    fields: dict[str, Any] = {}
+    for section, options, multiple in sections:
+        if section in Settings.model_fields:
+            raise ValueError(f"a notifier's section cannot be called {section!r}: config.toml has that already")
+        fields[section] = (dict[str, options], {}) if multiple else (options | None, None)  # type: ignore[valid-type]
+    return create_model("Settings", __base__=Settings, **fields)
+
+
+def settings_model(kinds: Kinds) -> type[Settings]:
+    """The settings with the sections of these kinds of notifiers."""
+
+    def section(kind: type[Notifier]) -> tuple[str, type[BaseModel], bool]:
+        return kind.section, kind.Options, kind.multiple
+
+    return _model(tuple(section(kind) for _, kind in sorted(kinds.notifiers.items())))
+
+
+def load_settings(
+    file: Path | None,
+    environ: Mapping[str, str],
+    overrides: Mapping[str, object] | None = None,
+    kinds: Kinds | None = None,
+) -> Settings:
+    """The settings of `file` (none: defaults), under the environment's, under the command line's `overrides`.
+
+    `overrides` maps a setting (dots between levels) to its value; None leaves it alone. Paths in the file are relative
+    to its folder, all others (the store's too) to where the process stands. Raises ConfigError with every problem.
+    """
+    kinds = load() if kinds is None else kinds
+    model = settings_model(kinds)
+    layers = Layers()
+    folder = Path()
+    if file is not None:
+        read_file(layers, file)
+        folder = file.parent
+        resolve_rules(layers, folder)
+    read_environment(layers, environ, model)
+    for name, value in (overrides or {}).items():
+        if value is not None:
+            layers.put(tuple(name.split(".")), value, f"--{name}")
+    read_secrets(layers, model, folder)
+    settings: Settings | None = None
+    try:
+        settings = model.model_validate(layers.values)
+    except ValidationError as error:
+        for one in error.errors(include_url=False, include_input=False):
+            _note(layers, model, one)
+    if settings is not None:
+        for path, message in _whole(settings, kinds):
+            layers.problem(path, message)
+    if layers.problems or settings is None:
+        raise ConfigError(sorted(set(layers.problems)))
+    return settings
+
+
+def _note(layers: Layers, model: type[Settings], error: Any) -> None:
+    path: tuple[str | int, ...] = error["loc"]
+    name = ".".join(map(str, path))
+    match error["type"]:
+        case "extra_forbidden":
+            table = model_of(annotation_at(model, path[:-1])) or model
+            near = suggestion(str(path[-1]), keys_of(table))
+            layers.problem(path, f'unknown key "{name}"{near}', at_key=True)
+        case "missing" if path in layers.unread:
+            pass
+        case "missing":
+            layers.problem(path, f"{name} is missing", at_key=True)
+        case "model_type" | "dict_type" | "model_attributes_type":
+            layers.problem(path, f"{name} must be a table")
+        case "path_type":
+            layers.problem(path, f"{name} must be the path of a file or of a folder")
+        case _:
+            said = error["msg"].removeprefix("Value error, ")
+            layers.problem(path, f"{name}: {said[:1].lower()}{said[1:]}" if name else said)
+
+
+def _whole(settings: Settings, kinds: Kinds) -> Iterator[tuple[tuple[str, ...], str]]:
+    """What only shows when all settings are seen together."""
+    if not settings.loopback and not settings.authenticates:
+        yield (
+            ("listen",),
+            (
+                f"refusing to listen on {settings.listen} without authentication: other machines can reach it, so add "
+                f"a [tokens.NAME] or a [senders.NAME], or listen on 127.0.0.1"
+            ),
+        )
+    for name, sender in settings.senders.items():
+        if sender.kind not in kinds.sources:
+            near = suggestion(sender.kind, kinds.sources)
+            yield ("senders", name, "kind"), f'senders.{name}.kind: no source is called "{sender.kind}"{near}'
+    proofs: dict[str, str] = {}
+    for section, entries in (("senders", settings.senders), ("tokens", settings.tokens)):
+        for name, entry in entries.items():
+            if not _NAME.fullmatch(name):
+                yield (
+                    (section, name),
+                    f'{section}: "{name[:80]}" is no name: letters, digits, "_", "." and "-", at most 64',
+                )
+            for one in entry.hash if isinstance(entry, TokenSettings) else entry.bearer_hash:
+                other = proofs.setdefault(one, f"{section}.{name}")
+                if other != f"{section}.{name}":
+                    yield (section, name), f"{section}.{name} and {other} have one hash: whose token would that be?"

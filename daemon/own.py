@@ -1,0 +1,35 @@
+"""Alerts that ticketd raises about itself: its own troubles come the same way as everybody's, and open tickets.
+
+The one law: an alert's labels are fixed by what it is about, so that the same trouble is the same ticket.
+"""
+
+from collections.abc import Sequence
+from typing import Final
+
+from rules.events import AlertsReceived
+from rules.instants import Instant
+from rules.language import Problem
+from rules.model import Alert
+from rules.tickets.identity import fingerprint
+
+SOURCE: Final = "ticketd"
+PROBLEMS_SHOWN: Final = 20
+
+
+def rule_files(problems: Sequence[Problem], at: Instant) -> AlertsReceived:
+    """The rule files could not be loaded at start (firing), or are in force again (no problems)."""
+    labels = {"alertname": "TicketdRuleFilesBroken", "severity": "critical"}
+    shown = "\n".join(str(one) for one in problems[:PROBLEMS_SHOWN])
+    more = len(problems) - PROBLEMS_SHOWN
+    alert = Alert(
+        fingerprint=fingerprint(labels),
+        firing=bool(problems),
+        labels=labels,
+        annotations={
+            "summary": "the rule files have errors: ticketd runs on the last good ones, or on the catch-all rule alone",
+            "description": f"{shown}\nand {more} more" if more > 0 else shown,
+        },
+        starts_at=at,
+        ends_at=None if problems else at,
+    )
+    return AlertsReceived(source=SOURCE, sender=SOURCE, received_at=at, alerts=(alert,))

@@ -1,0 +1,282 @@
+"""`GET /api/openapi.json`: the API described, from the models that read it.
+
+The one law: every path that is served is described and nothing else; a test compares the two.
+"""
+
+import json
+from collections.abc import Iterable
+from typing import Any, Final
+
+from aiohttp import web
+from pydantic import BaseModel
+from pydantic.json_schema import models_json_schema
+
+from daemon.auth import Need, Principal
+from daemon.web.gate import Gate
+from daemon.web.ports import Daemon
+from daemon.web.requests import ACTIONS, LIMIT_MAX, Opening
+from rules.model import PRIORITIES, Status
+
+OPENAPI: Final = "3.1.0"
+_REF: Final = "#/components/schemas/{model}"
+_TIME: Final = {"type": ["string", "null"], "format": "date-time"}
+_STRINGS: Final = {"type": "object", "additionalProperties": {"type": "string"}}
+
+_PROBLEM: Final = {
+    "type": "object",
+    "required": ["type", "title", "status", "detail"],
+    "properties": {
+        "type": {"type": "string"},
+        "title": {"type": "string"},
+        "status": {"type": "integer"},
+        "detail": {"type": "string"},
+        "errors": {
+            "type": "array",
+            "items": {
+                "type": "object",
+                "required": ["path", "reason"],
+                "properties": {"path": {"type": "string"}, "reason": {"type": "string"}},
+            },
+        },
+        "more": {"type": "integer"},
+    },
+}
+_TICKET: Final = {
+    "type": "object",
+    "required": ["id", "kind", "status", "generation", "priority", "title", "labels", "alerts", "opened_at"],
+    "properties": {
+        "id": {"type": "string", "pattern": "^T-[0-9]+$"},
+        "kind": {"type": "string"},
+        "category": {"type": "string"},
+        "status": {"enum": [str(one) for one in Status]},
+        "generation": {"type": "integer", "minimum": 1},
+        "held_until": _TIME,
+        "priority": {"enum": list(PRIORITIES)},
+        "impact": {"type": "string"},
+        "urgency": {"type": "string"},
+        "title": {"type": "string"},
+        "description": {"type": "string"},
+        "rule": {"type": "string"},
+        "key": {"type": "string"},
+        "labels": _STRINGS,
+        "alerts": {"type": "array", "items": {"type": "object"}},
+        "opened_at": {"type": "string", "format": "date-time"},
+        "opened_by": {"type": ["string", "null"]},
+        "acknowledged_at": _TIME,
+        "acknowledged_by": {"type": ["string", "null"]},
+        "resolved_at": _TIME,
+        "resolved_by": {"type": ["string", "null"]},
+        "closed_at": _TIME,
+        "reopened": {"type": "integer", "minimum": 0},
+        "escalation": {"type": ["object", "null"]},
+        "sla": {"type": ["object", "null"]},
+        "links": {"type": "object"},
+        "timeline": {"type": "object"},
+    },
+}
+_TICKETS: Final = {
+    "type": "object",
+    "required": ["tickets", "next"],
+    "properties": {
+        "tickets": {"type": "array", "items": {"$ref": "#/components/schemas/Ticket"}},
+        "next": {"type": ["string", "null"]},
+    },
+}
+_TIMELINE: Final = {
+    "type": "object",
+    "required": ["ticket", "entries", "head", "timeline"],
+    "properties": {
+        "ticket": {"type": "string"},
+        "entries": {"type": "integer"},
+        "head": {"type": "string"},
+        "timeline": {"type": "array", "items": {"type": "object"}},
+    },
+}
+_ACCEPTED: Final = {
+    "type": "object",
+    "required": ["accepted", "tickets"],
+    "properties": {
+        "accepted": {"type": "integer", "minimum": 0},
+        "tickets": {"type": "array", "items": {"type": "string"}},
+        "refused": {"type": "array", "items": {"type": "object"}},
+    },
+}
+_FREE: Final = {"type": "object"}
+_TICKET_PARAMETER: Final = {
+    "name": "ticket", "in": "path", "required": True, "schema": {"type": "string", "pattern": "^[Tt]-[0-9]{1,18}$"},
+}  # fmt: skip
+_FILTERS: Final = (
+    ("status", {"type": "array", "items": {"enum": [str(one) for one in Status]}}, "May be repeated."),
+    ("priority", {"type": "array", "items": {"enum": list(PRIORITIES)}}, "May be repeated."),
+    ("rule", {"type": "string", "maxLength": 1_000}, "The id of a rule."),
+    ("kind", {"type": "string", "maxLength": 1_000}, "Such as incident."),
+    ("label", {"type": "array", "items": {"type": "string", "pattern": "^[^=]+="}}, "name=value; may be repeated."),
+    ("q", {"type": "string", "maxLength": 1_000}, "Looked for in titles."),
+    ("limit", {"type": "integer", "minimum": 1, "maximum": LIMIT_MAX}, "At most so many."),
+    ("cursor", {"type": "string", "maxLength": 1_000}, "`next` of the page before."),
+)
+
+
+def description(daemon: Daemon, version: str) -> dict[str, Any]:
+    """The whole document."""
+    models: list[type[BaseModel]] = list(dict.fromkeys([*ACTIONS.values(), Opening]))
+    _, schemas = models_json_schema([(one, "validation") for one in models], ref_template=_REF)
+    for schema in schemas["$defs"].values():  # a responder's token may leave `by` out; everybody else must give it
+        given = next(one for one in schema["properties"]["by"]["anyOf"] if one["type"] == "string")
+        schema["properties"]["by"] = {**given, "description": schema["properties"]["by"]["description"]}
+        schema["required"] = ["by", *schema.get("required", ())]
+    return {
+        "openapi": OPENAPI,
+        "info": {"title": "ticketd", "version": version, "license": {"name": "Apache-2.0", "identifier": "Apache-2.0"}},
+        "security": [{"bearer": []}, {"basic": []}, {}],
+        "paths": {**_signals(daemon), **_tickets(), **_others()},
+        "components": {
+            "securitySchemes": {
+                "bearer": {"type": "http", "scheme": "bearer"},
+                "basic": {"type": "http", "scheme": "basic"},
+            },
+            "schemas": {**schemas["$defs"], "Problem": _PROBLEM, "Ticket": _TICKET},
+        },
+    }
+
+
+def _signals(daemon: Daemon) -> dict[str, Any]:
+    paths: dict[str, Any] = {}
+    for name, kind in daemon.kinds.sources.items():
+        paths[kind.path] = {
+            "post": {
+                "summary": f"Alerts from {name}",
+                "operationId": f"signal_{name}",
+                "requestBody": {"required": True, "content": {"application/json": _example(kind.example)}},
+                "responses": _responses(200, "Taken, after the commit.", _ACCEPTED, 400, 401, 403, 413, 503),
+            }
+        }
+    return paths
+
+
+def _example(body: bytes) -> dict[str, Any]:
+    """A source's own example; its format is its vendor's to describe."""
+    try:
+        return {"schema": {}, "example": json.loads(body)}
+    except ValueError:
+        return {"schema": {}}
+
+
+def _tickets() -> dict[str, Any]:
+    ticket = {"$ref": "#/components/schemas/Ticket"}
+    answers = {
+        f"/api/v1/tickets/{{ticket}}/{action}": {
+            "parameters": [_TICKET_PARAMETER],
+            "post": {
+                "summary": f"{action.capitalize()} a ticket",
+                "operationId": f"{action}_ticket",
+                "requestBody": _json(model),
+                "responses": _responses(200, "The ticket as it is now.", ticket, 400, 401, 403, 404, 409, 413, 503),
+            },
+        }
+        for action, model in ACTIONS.items()
+    }
+    listing = {
+        "summary": "Tickets, newest first",
+        "operationId": "list_tickets",
+        "parameters": [
+            {"name": name, "in": "query", "schema": schema, "description": text} for name, schema, text in _FILTERS
+        ],
+        "responses": _responses(200, "A page.", _TICKETS, 400, 401, 403, 503),
+    }
+    opening = {
+        "summary": "Open a ticket by hand",
+        "operationId": "open_ticket",
+        "parameters": [{"name": "Idempotency-Key", "in": "header", "schema": {"type": "string", "maxLength": 200}}],
+        "requestBody": _json(Opening),
+        "responses": {
+            **_responses(201, "Opened.", ticket, 400, 401, 403, 413, 503),
+            **_responses(200, "Was opened for this key already.", ticket),
+        },
+    }
+    return {
+        "/api/v1/tickets": {"get": listing, "post": opening},
+        "/api/v1/tickets/{ticket}": {
+            "parameters": [_TICKET_PARAMETER],
+            "get": _get("One ticket", "show_ticket", ticket, 404),
+        },
+        "/api/v1/tickets/{ticket}/timeline": {
+            "parameters": [_TICKET_PARAMETER],
+            "get": _get("Everything that happened to a ticket, in order", "show_timeline", _TIMELINE, 404),
+        },
+        **answers,
+    }
+
+
+def _others() -> dict[str, Any]:
+    link = [{"name": "token", "in": "path", "required": True, "schema": {"type": "string"}}]
+    page = {"description": "A page for people.", "content": {"text/html": {"schema": {"type": "string"}}}}
+    pages = dict.fromkeys(("200", "403", "404", "409", "410", "413", "503"), page)
+    healthy = {"security": [{}], "responses": _responses(200, "Yes.", _FREE, 503)}
+    reload = _responses(200, "The new policy is in force.", _FREE, 401, 403, 422, 503)
+    text = {"200": {"description": "Metrics.", "content": {"text/plain": {"schema": {"type": "string"}}}}}
+    return {
+        "/api/v1/rules": {"get": _get("The policy in force", "show_rules", _FREE)},
+        "/api/v1/oncall": {"get": _get("Who is told, by policy and step", "show_oncall", _FREE)},
+        "/api/openapi.json": {"get": _get("This description", "show_description", _FREE)},
+        "/respond/{token}": {
+            "parameters": link,
+            "get": {
+                "summary": "What a link would do",
+                "operationId": "show_link",
+                "security": [{}],
+                "responses": pages,
+            },
+            "head": {"operationId": "head_link", "security": [{}], "responses": {"200": {"description": "Nothing."}}},
+            "post": {"summary": "Do it", "operationId": "act_on_link", "security": [{}], "responses": pages},
+        },
+        "/metrics": {
+            "get": {"summary": "Metrics", "operationId": "metrics", "responses": {**text, **_problems(401, 403, 503)}}
+        },
+        "/-/healthy": {"get": {"summary": "Does it run?", "operationId": "healthy", **healthy}},
+        "/-/ready": {"get": {"summary": "Can promises be kept now?", "operationId": "ready", **healthy}},
+        "/-/reload": {"post": {"summary": "Load the policy again", "operationId": "reload", "responses": reload}},
+    }
+
+
+def _json(model: type[BaseModel]) -> dict[str, Any]:
+    return {
+        "required": True,
+        "content": {"application/json": {"schema": {"$ref": _REF.format(model=model.__name__)}}},
+    }
+
+
+def _get(summary: str, name: str, schema: dict[str, Any], *statuses: int) -> dict[str, Any]:
+    return {
+        "summary": summary,
+        "operationId": name,
+        "responses": _responses(200, "As asked.", schema, 401, 403, *statuses, 503),
+    }
+
+
+def _responses(status: int, text: str, schema: dict[str, Any], *refusals: int) -> dict[str, Any]:
+    done = {"description": text, "content": {"application/json": {"schema": schema}}}
+    return {str(status): done, **_problems(*refusals)}
+
+
+def _problems(*statuses: int) -> dict[str, Any]:
+    refused = {
+        "description": "Refused; the detail says why.",
+        "content": {"application/problem+json": {"schema": {"$ref": "#/components/schemas/Problem"}}},
+    }
+    return {str(one): refused for one in statuses}
+
+
+class Description:
+    """The handler: the document is made once."""
+
+    def __init__(self, daemon: Daemon, version: str) -> None:
+        self._text = json.dumps(description(daemon, version)).encode()
+
+    def routes(self, gate: Gate) -> Iterable[web.RouteDef]:
+        """One path, for readers."""
+        return [web.get("/api/openapi.json", gate.needing(Need.READ, self.show), allow_head=True)]
+
+    async def show(self, request: web.Request, principal: Principal) -> web.Response:  # noqa: ARG002 - the gate's shape
+        """The document."""
+        return web.Response(body=self._text, content_type="application/json")

@@ -1,0 +1,58 @@
+"""The pages people see, rendered with everything escaped, and the headers that keep them harmless.
+
+The one law: no script, no frame, no outside resource, nothing cached, and no referrer that would carry a token away.
+"""
+
+import hashlib
+from base64 import b64encode
+from collections.abc import Sequence
+from importlib.resources import files
+from typing import Any, Final
+
+from jinja2 import DictLoader, Environment, StrictUndefined
+from markupsafe import Markup
+
+_FILES: Final = files("daemon.web.pages")
+_STYLE: Final = _FILES.joinpath("style.css").read_text(encoding="utf-8")
+_ENVIRONMENT: Final = Environment(
+    loader=DictLoader({"page.html": _FILES.joinpath("page.html").read_text(encoding="utf-8")}),
+    autoescape=True,
+    undefined=StrictUndefined,
+    auto_reload=False,
+)
+_STYLE_HASH: Final = b64encode(hashlib.sha256(_STYLE.encode()).digest()).decode()
+
+HEADERS: Final = {
+    "Content-Security-Policy": (
+        f"default-src 'none'; style-src 'sha256-{_STYLE_HASH}'; form-action 'self'; base-uri 'none'; "
+        "frame-ancestors 'none'"
+    ),
+    "Cache-Control": "no-store",
+    "Referrer-Policy": "no-referrer",
+    "X-Content-Type-Options": "nosniff",
+    "X-Frame-Options": "DENY",
+    "X-Robots-Tag": "noindex, nofollow",
+    "Cross-Origin-Opener-Policy": "same-origin",
+    "Cross-Origin-Resource-Policy": "same-origin",
+}
+
+
+def render(
+    heading: str,
+    *,
+    said: str = "",
+    ticket: dict[str, Any] | None = None,
+    facts: Sequence[tuple[str, str]] = (),
+    button: str = "",
+    person: str = "",
+) -> str:
+    """The page. `ticket` is the API's shape; `button` "" shows no form."""
+    return _ENVIRONMENT.get_template("page.html").render(
+        heading=heading,
+        said=said,
+        ticket=ticket,
+        facts=facts,
+        button=button,
+        person=person,
+        style=Markup(_STYLE),  # noqa: S704 - our own file, and its hash is in the policy above
+    )

@@ -1,0 +1,58 @@
+"""What the settings mean in objects: notifiers, what the rule language may name, and which texts are secret.
+
+The one law: functions from settings to objects; nothing is started here.
+"""
+
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from pydantic import BaseModel, SecretBytes, SecretStr
+
+from connectors.base import Kinds, Notifier
+from daemon.config import Settings
+from rules.language import LanguageKinds
+
+
+def make_notifiers(settings: Settings, kinds: Kinds) -> dict[str, Notifier]:
+    """The notifiers that config.toml sets up, by kind."""
+    return {name: kinds.notifiers[name](options) for name, options in settings.notifiers(kinds).items()}
+
+
+def language_kinds(settings: Settings, kinds: Kinds) -> LanguageKinds:
+    """What rule files may name under these settings."""
+    configured: Mapping[str, Any] = settings.notifiers(kinds)
+    return LanguageKinds(
+        sources=tuple(kinds.sources),
+        notifiers={name: kind.address_problem for name, kind in kinds.notifiers.items()},
+        targets={
+            name: tuple(configured.get(name, ())) if kind.multiple else None for name, kind in kinds.notifiers.items()
+        },
+        unready=tuple(name for name, kind in kinds.notifiers.items() if name not in configured and not kind.multiple),
+    )
+
+
+def snapshot_of(settings: Settings) -> Path | None:
+    """Where the last good rule files are kept: beside the store's file; nowhere, where the store is no file."""
+    path = settings.store.removeprefix("sqlite:///")
+    return None if path in {settings.store, "", ":memory:"} else Path(f"{path}.rules.json")
+
+
+def secrets_of(value: object) -> Iterator[str]:
+    """Every secret inside settings."""
+    match value:
+        case SecretStr():
+            yield value.get_secret_value()
+        case SecretBytes():
+            yield value.get_secret_value().decode("utf-8", "replace")
+        case BaseModel():
+            for name in type(value).model_fields:
+                yield from secrets_of(getattr(value, name))
+        case Mapping():
+            for one in value.values():
+                yield from secrets_of(one)
+        case list() | tuple():
+            for one in value:
+                yield from secrets_of(one)
+        case _:
+            return

@@ -1,0 +1,143 @@
+"""Metrics: the contract's names, no label from a sender, and numbers that agree with the store."""
+
+import shutil
+import subprocess
+
+import pytest
+from prometheus_client.parser import text_string_to_metric_families
+
+from daemon.metrics import Metrics
+from rules.events import Actor, Responded
+from rules.instants import SECOND
+from tests.daemon.house import House, a_body, settle
+from tests.rules.world import START, an_alert
+
+CONTRACT = {
+    "build_info": "gauge",
+    "signals": "counter",
+    "signals_refused": "counter",
+    "ingest_seconds": "histogram",
+    "ingest_batch_size": "histogram",
+    "inbox_depth": "gauge",
+    "commit_seconds": "histogram",
+    "rule_transitions": "counter",
+    "tickets": "gauge",
+    "tickets_opened": "counter",
+    "ticket_response_seconds": "histogram",
+    "ticket_resolution_seconds": "histogram",
+    "escalation_steps": "counter",
+    "escalation_lag_seconds": "histogram",
+    "deliveries": "counter",
+    "delivery_seconds": "histogram",
+    "outbox_oldest_seconds": "gauge",
+    "timers_overdue_seconds": "gauge",
+    "config_last_reload_successful": "gauge",
+    "config_last_reload_success_timestamp_seconds": "gauge",
+}
+LABELS = {
+    "signals": {"source", "outcome"},
+    "rule_transitions": {"rule", "from", "to"},
+    "tickets": {"status", "priority"},
+    "tickets_opened": {"rule", "priority"},
+    "escalation_steps": {"policy", "step"},
+    "deliveries": {"channel", "outcome"},
+    "delivery_seconds": {"channel", "le"},
+    "ticket_response_seconds": {"priority", "le"},
+}
+
+
+async def lived(house: House) -> House:
+    """A house in which something of everything has happened."""
+    house.keep("ingest", "sweep", "timers", "outbox")
+    house.metrics.refused("alertmanager", "invalid_body")
+    house.metrics.policy(ok=True, loaded_at=START)
+    await house.ingest.submit(*a_body(an_alert(service="cart")))
+    await house.clock.advance(90)
+    await house.ingest.submit(Responded(1, "acknowledge", Actor("amina")))
+    await house.clock.advance(30)
+    now = house.clock.now()
+    await house.ingest.submit(*a_body(an_alert(False, ends=now, service="cart"), at=now))
+    await settle()
+    return house
+
+
+async def test_every_name_of_the_contract_with_its_type_and_labels(house: House) -> None:
+    text = (await lived(house)).metrics.render().decode()
+    families = {family.name.removeprefix("ticketd_"): family for family in text_string_to_metric_families(text)}
+    assert {name: families[name].type for name in CONTRACT} == CONTRACT
+    for name, labels in LABELS.items():
+        assert {label for sample in families[name].samples for label in sample.labels} == labels, name
+    assert not [name for name in families if name.endswith("_created")]
+
+
+async def test_a_life_is_counted(house: House) -> None:
+    value = (await lived(house)).value
+    assert value("signals_total", source="alertmanager", outcome="opened") == 1
+    assert value("signals_total", source="alertmanager", outcome="resolved") == 1
+    assert value("signals_refused_total", source="alertmanager", reason="invalid_body") == 1
+    assert value("rule_transitions_total", **{"rule": "errors", "from": "ok", "to": "open"}) == 1
+    assert value("tickets_opened_total", rule="errors", priority="P3") == 1
+    assert value("ticket_response_seconds_sum", priority="P3") == 90
+    assert value("ticket_resolution_seconds_sum", priority="P3") == 120
+    assert value("escalation_steps_total", policy="main", step="1") == 1
+    assert value("deliveries_total", channel="email", outcome="delivered") == 3  # page, answered, resolved
+    assert value("ingest_seconds_count") == 2
+    assert value("commit_seconds_count") >= 3
+    assert value("config_last_reload_successful") == 1
+    assert value("config_last_reload_success_timestamp_seconds") == START / SECOND
+
+
+async def test_tickets_by_status_and_priority_agree_with_the_store(house: House) -> None:
+    house.keep("ingest")
+    for number in range(3):
+        await house.ingest.submit(*a_body(an_alert(n=str(number))))
+    await house.ingest.submit(Responded(1, "acknowledge", Actor("amina")))
+    await house.ingest.submit(Responded(2, "priority", Actor("amina"), impact="site", urgency="high"))
+    await house.ingest.submit(Responded(3, "resolve", Actor("amina"), force=True))
+    await house.ingest.submit(*a_body(an_alert(n="0", severity="critical")))  # raises T-1
+    counted = {
+        (sample.labels["status"], sample.labels["priority"]): sample.value
+        for family in house.metrics.registry.collect()
+        for sample in family.samples
+        if sample.name == "ticketd_tickets" and sample.value
+    }
+    assert counted == house.store.counts()
+    fresh = Metrics()
+    fresh.counts(house.store.counts())
+    assert {
+        (sample.labels["status"], sample.labels["priority"]): sample.value
+        for family in fresh.registry.collect()
+        for sample in family.samples
+        if sample.name == "ticketd_tickets" and sample.value
+    } == counted
+
+
+async def test_no_label_takes_a_value_from_a_sender(house: House) -> None:
+    house.keep("ingest", "outbox")
+    mark = "from-the-sender"
+    await house.ingest.submit(*a_body(an_alert(alertname=mark, service=mark, severity=mark, rule=mark)))
+    await settle()
+    assert mark not in house.metrics.render().decode()
+
+
+async def test_series_do_not_grow_with_what_senders_say(house: House) -> None:
+    house.keep("ingest")
+    await house.ingest.submit(*a_body(an_alert(n="x")))
+    before = house.metrics.render().count(b"\n")
+    for number in range(50):
+        await house.ingest.submit(*a_body(an_alert(n=str(number))))
+    assert house.metrics.render().count(b"\n") == before
+
+
+async def test_two_registries_live_side_by_side() -> None:
+    one, other = Metrics(), Metrics()
+    one.refused("x", "y")
+    assert other.registry.get_sample_value("ticketd_signals_refused_total", {"source": "x", "reason": "y"}) is None
+
+
+@pytest.mark.peer("promtool")
+@pytest.mark.skipif(shutil.which("promtool") is None, reason="promtool is not installed")
+async def test_promtool_finds_nothing_to_say(house: House) -> None:
+    text = (await lived(house)).metrics.render()
+    said = subprocess.run(["promtool", "check", "metrics"], input=text, capture_output=True, check=False, timeout=30)
+    assert (said.returncode, said.stdout + said.stderr) == (0, b"")
