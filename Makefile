@@ -64,13 +64,13 @@ imports: setup  ## daemon -> connectors -> rules, never back
 	$(BIN)/lint-imports --no-logo
 
 peers: setup  ## against real programs (install: tests/peers/NAME.sh install); absent ones are skipped by name
-	$(PYTEST) -v --timeout=600 tests/peers
+	$(PYTEST) -v --durations=8 --timeout=600 tests/peers
 
 faults: setup  ## kill -9, full disks and locked stores, against the real daemon
-	$(PYTEST) -v --timeout=900 tests/faults
+	$(PYTEST) -v --durations=8 --timeout=900 tests/faults
 
 simulation: setup  ## days of the daemon's life in virtual time: SEEDS=100
-	TICKETD_SEEDS=$(SEEDS) $(PYTEST) -v --timeout=1200 tests/simulation
+	TICKETD_SEEDS=$(SEEDS) $(PYTEST) -v --durations=8 --timeout=1200 tests/simulation
 
 bench: setup  ## durable webhooks a second, beside bare handlers, as ratios
 	$(BIN)/python -m tests.bench $(ARGS)
@@ -79,7 +79,7 @@ packaging-tools: setup  ## hadolint and shellcheck, into .venv
 	$(BIN)/uv sync --locked --quiet --group packaging
 
 packaging: setup  ## the wheel, the unit file, the image's steps and what .ci/run relies on
-	$(PYTEST) -v --timeout=600 tests/packaging
+	$(PYTEST) -v --durations=8 --timeout=600 tests/packaging
 
 wheel: setup  ## dist/ticketd-VERSION-py3-none-any.whl
 	@rm -rf dist

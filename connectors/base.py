@@ -109,7 +109,8 @@ class Notifier(Protocol):
         """Hands the message over and returns the provider's reference ("" if it has none).
 
         Raises ConnectorError (not taken; permanent or not) or OutcomeUnknownError (perhaps taken), within the option
-        `timeout_s`. Cancelled, it leaves no connection behind, and whether the message was taken is unknown.
+        `timeout_s`, 50 at most: the outbox counts an attempt as lost a minute after it began. Cancelled, it leaves no
+        connection behind, and whether the message was taken is unknown.
         """
         ...
 

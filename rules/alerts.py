@@ -44,7 +44,7 @@ _ORDER: Final = ("opened", "reopened", "joined", "pending", "resolved", "recover
 
 
 def _gravest(words: list[str]) -> str:
-    return min(words, key=_ORDER.index)
+    return words[0] if len(words) == 1 else min(words, key=_ORDER.index)
 
 
 def _one(case: Case, event: AlertsReceived, alert: Alert, route: Route, tickets: dict[int, None]) -> str:
@@ -71,17 +71,20 @@ def _fires(
             and series.resolved_at is not None and event.received_at - series.resolved_at <= STALE_WITHIN
         ):  # fmt: skip
             return "stale"
-    if instance is None:
-        instance = Instance(key=route.key, rule=route.rule.id, labels=route.labels, group_key=route.group_key)
-    was = instance.phase
     fresh = Series(
         key=route.key, fingerprint=alert.fingerprint, firing=True, labels=alert.labels, annotations=alert.annotations,
         starts_at=alert.starts_at, received_at=event.received_at, expires_at=alert.expires_at, source=event.source,
         sender=event.sender, generator_url=alert.generator_url,
     )  # fmt: skip
     case.put_series(fresh)
-    joins = series is None or not series.firing
-    instance = replace(instance, firing=instance.firing + joins, version=instance.version + 1)
+    joins = int(series is None or not series.firing)
+    if instance is None:
+        instance = Instance(
+            key=route.key, rule=route.rule.id, labels=route.labels, group_key=route.group_key, firing=joins, version=1
+        )
+    else:
+        instance = replace(instance, firing=instance.firing + joins, version=instance.version + 1)
+    was = instance.phase
     instance, word = instances.bad(case, instance, route.rule, min(alert.starts_at, event.received_at), fresh)
     case.put_instance(_expire_at(case, instance, alert.expires_at), was)
     return word

@@ -24,7 +24,18 @@ _NOTHING: Final[Mapping[str, Any]] = {}
 class Case:
     """One event at one instant under one policy."""
 
-    __slots__ = ("_commands", "_drafts", "_instances", "_next", "_series", "_was", "now", "policy", "state")
+    __slots__ = (
+        "_commands",
+        "_drafts",
+        "_groups",
+        "_instances",
+        "_series",
+        "_was",
+        "next_id",
+        "now",
+        "policy",
+        "state",
+    )
 
     def __init__(self, state: State, now: Instant, policy: Policy) -> None:
         """Nothing is changed yet."""
@@ -34,9 +45,10 @@ class Case:
         self._commands: list[Command] = []
         self._drafts: dict[int, Ticket] = {}
         self._was: dict[int, Status | None] = {}
+        self._groups: dict[str, int] = {}  # group key -> its newest draft
         self._instances: dict[str, Instance] = {}
         self._series: dict[tuple[str, str], Series] = {}
-        self._next = state.next_ticket
+        self.next_id = state.next_ticket  # of the next ticket to be opened
 
     # ---- reading: what this desk changed hides what the state holds
     def ticket(self, ticket_id: int | None) -> Ticket | None:
@@ -56,34 +68,45 @@ class Case:
 
     def live_in_group(self, group_key: str) -> Ticket | None:
         """The newest ticket of a group, if it is loaded."""
-        drafted = [t for t in self._drafts.values() if t.group_key == group_key]
-        return drafted[-1] if drafted else self.ticket(self.state.groups.get(group_key))
+        drafted = self._groups.get(group_key)
+        return self.ticket(self.state.groups.get(group_key) if drafted is None else drafted)
 
     # ---- changing
     def open(self, ticket: Ticket) -> Ticket:
-        """A new ticket, under the next id."""
-        ticket = replace(ticket, id=self._next, version=1)
-        self._next += 1
-        self._drafts[ticket.id] = ticket
-        self._was[ticket.id] = None
+        """A new ticket, made with `next_id` and version 1."""
+        self.next_id += 1
+        self._draft(ticket, None)
         return ticket
 
     def edit(self, ticket: Ticket, **changes: Any) -> Ticket:
         """The ticket with these fields changed."""
         known = self._drafts.get(ticket.id)
         if known is None:
-            self._was[ticket.id] = ticket.status
-            changes["version"] = ticket.version + 1
-        draft = self._drafts[ticket.id] = replace(known or ticket, **changes)
+            draft = replace(ticket, version=ticket.version + 1, **changes)
+            self._draft(draft, ticket.status)
+        else:
+            draft = self._drafts[ticket.id] = replace(known, **changes)
         return draft
 
+    def _draft(self, ticket: Ticket, was: Status | None) -> None:
+        self._drafts[ticket.id] = ticket
+        self._was[ticket.id] = was
+        if ticket.group_key is not None:
+            self._groups[ticket.group_key] = ticket.id
+
     def record(
-        self, ticket: Ticket, what: What, why: str, who: str = DAEMON, data: Mapping[str, Any] = _NOTHING
+        self,
+        ticket: Ticket,
+        what: What,
+        why: str,
+        who: str = DAEMON,
+        data: Mapping[str, Any] = _NOTHING,
+        **changes: Any,
     ) -> Ticket:
-        """Append to the timeline."""
+        """Append to the timeline, and change these fields of the ticket with it."""
         line = entry(ticket.head, ticket.id, ticket.entries + 1, self.now, what, who, why, data)
         self._commands.append(Record(line))
-        return self.edit(ticket, entries=line.seq, head=line.hash)
+        return self.edit(ticket, entries=line.seq, head=line.hash, **changes)
 
     def put_instance(self, instance: Instance, was: Phase) -> None:
         """A new value of an instance; its version is the caller's work (`version + 1`)."""

@@ -9,6 +9,7 @@ from rules import alerts, instances
 from rules.events import AlertsReceived, Delivered, DeliveryDue, Event, OpenRequested, Refused, Responded, TimerFired
 from rules.model import Alert
 from rules.policy import Policy
+from rules.response.outbox import siblings
 from rules.state import Concerns
 from rules.tickets.answers import request_key
 from rules.tickets.identity import Route, Router
@@ -47,8 +48,12 @@ def concerns(event: Event, policy: Policy, into: Concerns) -> None:
         case OpenRequested(request=request):
             if request:
                 into.requests.add(request_key(request))
-        case DeliveryDue(key=key) | Delivered(key=key):
+        case DeliveryDue(key=key):
             into.deliveries.add(key)
+        case Delivered(key=key, outcome=outcome):
+            into.deliveries.add(key)
+            if outcome != "delivered":  # the person's next channel may have to follow at once
+                into.deliveries.update(siblings(key, policy))
 
 
 def _alerts(event: AlertsReceived, policy: Policy, into: Concerns) -> None:

@@ -44,22 +44,29 @@ def _answer(case: Case, event: Event) -> Answer:
 
 
 def still_holds(ticket: Ticket, event: TimerFired) -> bool:
-    """Whether a ticket's timer is still meant: every answer, hold or reopening raises the generation and voids it."""
+    """Whether a ticket's timer is still meant: every answer, hold or reopening raises the generation and voids it.
+
+    A step's timer is meant for one instant, too, so that two daemons that fire it at once take one step.
+    """
+    if event.kind == escalation.ESCALATE and (ticket.run is None or ticket.run.next_at != event.due_at):
+        return False
     return ticket.generation == event.generation
 
 
 def _timer(case: Case, event: TimerFired) -> str:
-    # The row goes first: whatever the timer leads to may set it anew.
-    case.cancel(event.subject, event.kind, event.generation)
     ticket_id = ticket_of(event.subject)
     if ticket_id is None:
+        case.cancel(event.subject, event.kind)  # the row goes first: what the timer leads to may set it anew
         instance = case.instance(event.subject[2:])
         return _instance_timer(case, event, instance) if instance is not None else "no such instance"
     ticket = case.ticket(ticket_id)
+    if ticket is not None and not still_holds(ticket, event):
+        if ticket.generation != event.generation:  # else its row has been set anew, for a later instant
+            case.cancel(event.subject, event.kind, event.generation)
+        return f"void: set for generation {event.generation}, which is over or has gone on (now {ticket.generation})"
+    case.cancel(event.subject, event.kind, event.generation)
     if ticket is None:
         return "no such ticket"
-    if not still_holds(ticket, event):
-        return f"void: it was set for generation {event.generation}, the ticket has {ticket.generation}"
     if event.kind == escalation.ESCALATE:
         return escalation.timer_fired(case, ticket, event.due_at)
     return opening.timer_fired(case, ticket, event.kind)

@@ -55,7 +55,7 @@ class Connector:
         ca_bundle: Path | None = Field(None, description="Certificates to trust instead of the system's (PEM)")
         username: str | None = Field(None, min_length=1, description="For AUTH")
         password: SecretStr | None = Field(None, description="For AUTH")
-        timeout_s: float = Field(30.0, gt=0, le=300, description="Seconds for one attempt, connecting included")
+        timeout_s: float = Field(30.0, gt=0, le=50, description="Seconds for one attempt, connecting included")
 
         @field_validator("sender")
         @classmethod

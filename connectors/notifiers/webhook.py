@@ -61,7 +61,7 @@ class Connector:
 
         url: SecretStr = Field(description="Where to POST; shown to nobody, since many receivers put a token into it")
         secret: SecretStr | None = Field(None, description="Signing keys, one a line, the newest first; none: unsigned")
-        timeout_s: float = Field(10.0, gt=0, le=120, description="Seconds for one attempt, connecting included")
+        timeout_s: float = Field(10.0, gt=0, le=50, description="Seconds for one attempt, connecting included")
 
         @field_validator("url")
         @classmethod

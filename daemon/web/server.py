@@ -20,11 +20,11 @@ from daemon.web.errors import problem
 from daemon.web.ports import Daemon
 from rules.instants import SECOND
 
-BACKLOG: Final = 512
+BACKLOG: Final = 64  # also how many asyncio takes in one go, each a descriptor, before we can count them
 HEADERS_MAX: Final = 100  # in one request
 LINGER_S: Final = 3.0  # reading on after an early answer, so that the sender gets to see it
 UNREAD_MS: Final = 30_000  # how long an answer may lie unread by the other side
-FILES_KEPT: Final = 48  # descriptors left for the store, the log and what is sent
+FILES_OWN: Final = 32  # descriptors left for the store, the log and what is sent
 REFUSING_MAX: Final = 64  # connections that are being told of the cap
 REFUSING_S: Final = 1.0
 _FULL: Final = (
@@ -51,7 +51,12 @@ class Server:
         self._listener: asyncio.Server | None = None
         self.connections = 0
         self.refusing = 0
-        self._connections_max = min(daemon.settings.limits.connections, _files() - FILES_KEPT)
+        files = _files()
+        self._backlog = max(1, min(BACKLOG, files // 8))
+        self.refusing_max = max(1, min(REFUSING_MAX, files // 8))
+        self._connections_max = max(
+            1, min(daemon.settings.limits.connections, files - FILES_OWN - self._backlog - self.refusing_max)
+        )
 
     @property
     def addresses(self) -> tuple[tuple[str, int], ...]:
@@ -79,7 +84,7 @@ class Server:
         loop = asyncio.get_running_loop()
         try:
             self._listener = await loop.create_server(
-                self._factory(runner.server, loop), settings.host or None, settings.port, backlog=BACKLOG
+                self._factory(runner.server, loop), settings.host or None, settings.port, backlog=self._backlog
             )
         except (OSError, UnicodeError) as error:
             await runner.cleanup()
@@ -188,7 +193,7 @@ class _Refusing(asyncio.Protocol):
         self._server.full()
         self._server.refusing += 1
         self._transport = tcp = cast("asyncio.Transport", transport)
-        if self._server.refusing > REFUSING_MAX:
+        if self._server.refusing > self._server.refusing_max:
             tcp.abort()
             return
         self._timer = self._loop.call_later(REFUSING_S, tcp.abort)
@@ -207,4 +212,4 @@ class _Refusing(asyncio.Protocol):
 def _files() -> int:
     """How many descriptors this process may have open."""
     soft, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
-    return 1 << 20 if soft == resource.RLIM_INFINITY else max(soft, FILES_KEPT + 8)
+    return 1 << 20 if soft == resource.RLIM_INFINITY else soft

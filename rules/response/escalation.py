@@ -10,7 +10,7 @@ from typing import Final
 from msgspec.structs import replace
 
 from rules.case import Case
-from rules.instants import MINUTE, format_span
+from rules.instants import MINUTE, SECOND, format_span
 from rules.model import Delivery, Purpose, Run, Ticket, Told
 from rules.policy import Contact, Escalation, Method, Target, gravity
 from rules.tickets.identity import subject_of_ticket
@@ -19,7 +19,8 @@ from rules.tickets.timeline import What
 ESCALATE: Final = "escalate"
 ACK_EXPIRES: Final = "acknowledge_expires"
 LAST_RESORT: Final = -1
-FLOOR: Final = 1 * MINUTE  # the last resort is never told more often than this
+LAST: Final = "last resort"
+FLOOR: Final = 1 * MINUTE  # when a whole round reached nobody, the last resort is not tried more often than this
 
 
 def start(case: Case, ticket: Ticket, why: str) -> Ticket:
@@ -70,17 +71,18 @@ def _walk(case: Case, ticket: Ticket, policy: Escalation, run: Run, why: str) ->
         run = replace(run, step=LAST_RESORT)
     while run.step != LAST_RESORT:
         step = policy.steps[run.step]
-        ticket, told = _tell(case, ticket, run, step.notify, step.tier, why)
+        told = _tell(case, ticket, run, step.notify, step.tier)
         if told:
-            return _wait(case, ticket, replace(run, reached=True), step.wait)
+            return _wait(case, ticket, replace(run, reached=True, next_at=case.now + step.wait), told, step.tier, why)
         ticket = case.record(
             ticket, What.SKIPPED, f"step {run.step + 1} of {policy.id} reaches nobody: the next follows at once",
             data={"policy": policy.id, "round": run.round + 1, "step": run.step + 1},
         )  # fmt: skip
         run = _next(policy, run)
-    ticket, told = _tell(case, ticket, run, policy.last_resort, "last resort", why)
+    told = _tell(case, ticket, run, policy.last_resort, LAST)
     if told or (policy.last_resort and any(step.notify for step in policy.steps)):
-        return _wait(case, ticket, run, max(policy.every(ticket.priority), FLOOR))
+        due = case.now + max(policy.every(ticket.priority), SECOND if told else FLOOR)
+        return _wait(case, ticket, replace(run, next_at=due), told, LAST, why)
     ticket = stop(case, case.edit(ticket, run=run))
     return case.record(
         ticket, What.EXHAUSTED, f"{policy.id} is at its end: it has no last resort, and nobody has answered",
@@ -88,19 +90,27 @@ def _walk(case: Case, ticket: Ticket, policy: Escalation, run: Run, why: str) ->
     )  # fmt: skip
 
 
-def _wait(case: Case, ticket: Ticket, run: Run, span: int) -> Ticket:
-    due = case.now + span
-    ticket = case.edit(ticket, run=replace(run, next_at=due))
-    case.schedule_for(ticket, ESCALATE, due, gravity(ticket.priority))
+def _wait(case: Case, ticket: Ticket, run: Run, told: dict[Told, str], tier: str, why: str) -> Ticket:
+    """Put on record who was told, if anybody was, and wait until `run.next_at`."""
+    if told:
+        where = LAST if run.step == LAST_RESORT else f"step {run.step + 1}"
+        words = list(told.values())
+        ticket = case.record(
+            ticket, What.TOLD, f"{why}: {where} of {run.policy} tells {', '.join(words)}",
+            data={"policy": run.policy, "run": run.number, "round": run.round + 1, "step": run.step + 1, "tier": tier,
+                  "told": words},
+            told=(*ticket.told, *[one for one in told if one not in ticket.told]), run=run,
+        )  # fmt: skip
+    else:
+        ticket = case.edit(ticket, run=run)
+    case.schedule_for(ticket, ESCALATE, run.next_at or case.now, gravity(ticket.priority))
     return ticket
 
 
-def _tell(
-    case: Case, ticket: Ticket, run: Run, targets: tuple[Target, ...], tier: str, why: str
-) -> tuple[Ticket, bool]:
-    """Put pages for everybody these targets mean into the outbox; whether there was anybody."""
+def _tell(case: Case, ticket: Ticket, run: Run, targets: tuple[Target, ...], tier: str) -> dict[Told, str]:
+    """Put pages for everybody these targets mean into the outbox. Who that is, and each in words."""
+    told: dict[Told, str] = {}
     seen: set[tuple[str, str]] = set()
-    told: list[str] = []
     for target in targets:
         contact = case.policy.contacts.get(target.id)
         if contact is None or not contact.active:
@@ -111,17 +121,8 @@ def _tell(
                 continue
             seen.add(address)
             case.deliver(_page(case, ticket, run, contact, method, tier))
-            told.append(f"{contact.id} by {method.kind}")
-            ticket = _remember(case, ticket, Told(contact.id, method.kind, method.address))
-    if not told:
-        return ticket, False
-    where = "last resort" if run.step == LAST_RESORT else f"step {run.step + 1}"
-    ticket = case.record(
-        ticket, What.TOLD, f"{why}: {where} of {run.policy} tells {', '.join(told)}",
-        data={"policy": run.policy, "run": run.number, "round": run.round + 1, "step": run.step + 1, "tier": tier,
-              "told": told},
-    )  # fmt: skip
-    return ticket, True
+            told[Told(contact.id, method.kind, method.address)] = f"{contact.id} by {method.kind}"
+    return told
 
 
 def _page(case: Case, ticket: Ticket, run: Run, contact: Contact, method: Method, tier: str) -> Delivery:
@@ -141,13 +142,11 @@ def _page(case: Case, ticket: Ticket, run: Run, contact: Contact, method: Method
     )
 
 
-def _remember(case: Case, ticket: Ticket, told: Told) -> Ticket:
-    return ticket if told in ticket.told else case.edit(ticket, told=(*ticket.told, told))
-
-
-def notify_told(case: Case, ticket: Ticket, purpose: Purpose) -> Ticket:
-    """A notice (not a page) to each who was told of the ticket."""
+def notify_told(case: Case, ticket: Ticket, purpose: Purpose, but: str | None) -> Ticket:
+    """A notice (not a page) to each who was told of the ticket, but for the contact who brought it about."""
     for told in ticket.told:
+        if told.contact == but:
+            continue
         case.deliver(
             Delivery(
                 key=f"T-{ticket.id}/{purpose.value}/{ticket.generation}/{told.contact}/{told.kind}:{told.address}",

@@ -104,8 +104,28 @@ def outcome(case: Case, event: Delivered) -> Answer:
         case _:
             tries = f" after {delivery.attempt} attempts" if delivery.attempt > 1 else ""
             _put(case, delivery, state=Sending.FAILED, deadline_at=None, error=event.reason[:500])
-            _record(case, ticket, delivery, What.FAILED, f"{whom} failed for good{tries}: {event.reason}")
+            then = _give_way(case, delivery)
+            _record(case, ticket, delivery, What.FAILED, f"{whom} failed for good{tries}: {event.reason}{then}")
     return Noted(event.outcome)
+
+
+def siblings(key: str, policy: Policy) -> list[str]:
+    """The keys of the pages by which the same step tells the same contact, in the order of the contact's `reach`."""
+    *page, method = key.split("/", 5)
+    contact = policy.contacts.get(page[-1]) if page and method else None
+    return ["/".join([*page, f"{one.kind}:{one.address}"]) for one in contact.reach] if contact else []
+
+
+def _give_way(case: Case, failed: Delivery) -> str:
+    """A channel that fails for good gives way to the person's next one at once. What to add to the reason."""
+    if failed.purpose is not Purpose.PAGE:
+        return ""
+    for key in siblings(failed.key, case.policy):
+        other = case.state.deliveries.get(key)
+        if other is not None and other.state is Sending.DUE and other.attempt == 0 and other.due_at > case.now:
+            _put(case, other, due_at=case.now)
+            return f"; {other.kind} follows at once"
+    return ""
 
 
 def _unknown(case: Case, ticket: Ticket | None, delivery: Delivery, reason: str) -> Answer:

@@ -80,11 +80,11 @@ def _acknowledge(case: Case, ticket: Ticket, event: Responded) -> Answer:
     )  # fmt: skip
     ticket = case.record(ticket, What.ACKNOWLEDGED, _because(event, "acknowledges"), who(event.actor), _data(event))
     escalation.expect_follow_up(case, ticket)
-    return _answered(case, ticket)
+    return _answered(case, ticket, event)
 
 
-def _answered(case: Case, ticket: Ticket) -> Answer:
-    return Done(escalation.notify_told(case, ticket, Purpose.ANSWERED), changed=True)
+def _answered(case: Case, ticket: Ticket, event: Responded) -> Answer:
+    return Done(escalation.notify_told(case, ticket, Purpose.ANSWERED, event.actor.by), changed=True)
 
 
 def _hold(case: Case, ticket: Ticket, event: Responded) -> Answer:
@@ -105,7 +105,7 @@ def _hold(case: Case, ticket: Ticket, event: Responded) -> Answer:
         _data(event, until=until),
     )  # fmt: skip
     case.schedule_for(ticket, opening.HOLD_ENDS, event.until, gravity(ticket.priority))
-    return _answered(case, ticket)
+    return _answered(case, ticket, event)
 
 
 def _release(case: Case, ticket: Ticket, event: Responded) -> Answer:
@@ -206,8 +206,8 @@ def opened(case: Case, event: OpenRequested) -> Answer:
     priority = case.policy.matrix.priority(event.impact, event.urgency)
     ticket = case.open(
         Ticket(
-            id=0, key=key, rule=MANUAL, title=title, description=event.description[:NOTE_MAX], priority=priority,
-            impact=event.impact, urgency=event.urgency, category=event.category, opened_at=case.now,
+            id=case.next_id, version=1, key=key, rule=MANUAL, title=title, description=event.description[:NOTE_MAX],
+            priority=priority, impact=event.impact, urgency=event.urgency, category=event.category, opened_at=case.now,
             labels=dict(event.labels), opened_by=event.actor.by, escalation=chosen.id if chosen else None,
             reopen_within=HOUR,
         )

@@ -4,20 +4,21 @@ The one law: a key depends on the rule's id and the alert's own labels only; wha
 """
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
 from hashlib import blake2b
+from typing import Final
 
-from pydantic_core import to_json
+from msgspec.json import Encoder
 
-from rules.model import Alert, Labels
+from rules.model import Alert, Labels, Noun
 from rules.policy import Policy, Rule
 
 ROUTES_MAX = 20_000
+_encode: Final = Encoder().encode
 
 
 def digest(*parts: object) -> str:
     """32 hex digits over JSON-able parts; equal parts, equal digest."""
-    return blake2b(to_json(parts), digest_size=16).hexdigest()
+    return blake2b(_encode(parts), digest_size=16).hexdigest()
 
 
 def fingerprint(labels: Mapping[str, str]) -> str:
@@ -25,8 +26,7 @@ def fingerprint(labels: Mapping[str, str]) -> str:
     return digest("ticketd", sorted(labels.items()))[:16]
 
 
-@dataclass(frozen=True, slots=True)
-class Route:
+class Route(Noun, frozen=True):
     """One rule that an alert meets: the instance's key, the labels behind it, and the group it may join."""
 
     rule: Rule
@@ -45,7 +45,7 @@ def dedup_labels(rule: Rule, labels: Labels) -> dict[str, str]:
 
 def key_of(rule: Rule, dedup: Labels) -> str:
     """The key of an instance. A missing label equals an empty one."""
-    return digest(rule.id, sorted(item for item in dedup.items() if item[1]))
+    return digest(rule.id, sorted([item for item in dedup.items() if item[1]]))
 
 
 def group_key_of(rule: Rule, labels: Labels) -> str | None:
@@ -77,9 +77,9 @@ class Router:
         """Every rule that matches, else the catch-all if it does; empty: recorded without a ticket."""
         name = (source, alert.fingerprint)
         seen = self._seen.get(name)
-        if seen is not None and seen[0] == alert.labels:
+        if seen is not None and (seen[0] is alert.labels or seen[0] == alert.labels):
             return seen[1]
-        found = tuple(self._route(rule, alert.labels) for rule in self._rules(source, alert.labels))
+        found = tuple([self._route(rule, alert.labels) for rule in self._rules(source, alert.labels)])
         if len(self._seen) >= ROUTES_MAX:
             self._seen.clear()
         self._seen[name] = (alert.labels, found)

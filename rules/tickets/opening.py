@@ -23,6 +23,7 @@ RESOLVE_EXPIRES: Final = "resolve_expires"
 RESOLVE_EXPIRES_AFTER: Final = 4 * HOUR
 TITLE_MAX: Final = 255
 NAME_LABELS_MAX: Final = 4
+_NOT_TOLD: Final = frozenset({"alertname", "severity"})
 
 
 def entered_open(case: Case, instance: Instance, rule: Rule, series: Series | None, why: str) -> tuple[Instance, str]:
@@ -56,22 +57,23 @@ def _open(
     chosen = case.policy.escalation_for(rule)
     annotations: Labels = series.annotations if series is not None else {}
     ticket = case.open(
-        Ticket(
-            id=0,
+        Ticket(  # in the order of the fields: msgspec takes that three times faster
+            id=case.next_id,
             key=instance.key,
             rule=rule.id,
             title=title(rule, labels, annotations),
-            description=description(rule, labels, annotations),
             priority=case.policy.matrix.priority(impact, urgency),
             impact=impact,
             urgency=urgency,
             opened_at=case.now,
+            description=description(rule, labels, annotations),
             labels={**labels, **rule.labels} if rule.labels else labels,
             group_key=instance.group_key,
             predecessor=before.id if before is not None else None,
             attached=1,
             escalation=chosen.id if chosen is not None else rule.escalation,
             reopen_within=rule.reopen_within,
+            version=1,
         )
     )
     ticket = case.record(
@@ -104,9 +106,16 @@ def description(rule: Rule, labels: Labels, annotations: Labels) -> str:
 
 def name_of(labels: Labels) -> str:
     """A short name of an alert for sentences: its alertname and a few labels that tell it from its like."""
-    name = labels.get("alertname", "")
-    told = [f"{key}={value[:60]}" for key, value in labels.items() if key not in {"alertname", "severity"} and value]
-    return " ".join(part for part in (name[:120], *told[:NAME_LABELS_MAX]) if part) or "an alert without labels"
+    name = labels.get("alertname")
+    told = [name[:120]] if name else []
+    room = NAME_LABELS_MAX
+    for key, value in labels.items():
+        if value and key not in _NOT_TOLD:
+            told.append(f"{key}={value[:60]}")
+            room -= 1
+            if not room:
+                break
+    return " ".join(told) or "an alert without labels"
 
 
 def _attach(case: Case, instance: Instance, rule: Rule, ticket: Ticket, labels: Labels, why: str) -> Instance:
@@ -171,7 +180,7 @@ def resolve(case: Case, ticket: Ticket, why: str, *, who: str, by: str | None, f
         held_until=None, held_from=None,
     )  # fmt: skip
     ticket = case.record(ticket, What.RESOLVED, why, who, data={"forced": True} if forced else {})
-    ticket = escalation.notify_told(case, ticket, Purpose.RESOLVED)
+    ticket = escalation.notify_told(case, ticket, Purpose.RESOLVED, by)
     if ticket.attached:
         case.schedule_for(ticket, RESOLVE_EXPIRES, case.now + RESOLVE_EXPIRES_AFTER, gravity(ticket.priority))
     case.schedule_for(ticket, CLOSES, case.now + ticket.reopen_within, 4)

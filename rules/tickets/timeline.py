@@ -6,12 +6,14 @@ The one law: the hash covers everything an entry says and the hash before it, so
 from collections.abc import Iterable, Mapping
 from enum import StrEnum
 from hashlib import sha256
-from typing import Any
+from typing import Any, Final
 
-from pydantic_core import to_json
+from msgspec.json import Encoder
 
 from rules.instants import Instant
 from rules.model import Entry
+
+_encode: Final = Encoder().encode
 
 
 class What(StrEnum):
@@ -48,15 +50,17 @@ def entry_hash(
     prev: str, ticket: int, seq: int, at: Instant, what: str, who: str, why: str, data: Mapping[str, Any]
 ) -> str:
     """SHA-256 in hex over the compact JSON of [prev, ticket, seq, at, what, who, why, [[name, value] …]] by name."""
-    return sha256(to_json([prev, ticket, seq, at, what, who, why, sorted(data.items())])).hexdigest()
+    return sha256(
+        _encode((prev, ticket, seq, at, what, who, why, [(name, data[name]) for name in sorted(data)]))
+    ).hexdigest()
 
 
 def entry(
     prev: str, ticket: int, seq: int, at: Instant, what: What, who: str, why: str, data: Mapping[str, Any]
 ) -> Entry:
     """The next entry after the one whose hash is `prev`."""
-    hashed = entry_hash(prev, ticket, seq, at, what.value, who, why, data)
-    return Entry(ticket, seq, at, what.value, who, why, data, prev, hashed)
+    word = what._value_  # what `.value` gives, without its detour
+    return Entry(ticket, seq, at, word, who, why, data, prev, entry_hash(prev, ticket, seq, at, word, who, why, data))
 
 
 def verify(entries: Iterable[Entry], *, head: str | None = None, count: int | None = None) -> str | None:

@@ -13,10 +13,9 @@ from connectors.base import ConnectorError, OutcomeUnknownError
 from connectors.net import NotConnectedError
 from connectors.notifiers.email import Connector
 from rules.model import Message
-from tests.connectors.servers import TLS, Mailbox, ScriptedSmtp, listening, nobody, server_tls
+from tests.connectors.servers import CERTIFICATE, Mailbox, ScriptedSmtp, listening, nobody, server_tls
 
 MakeMessage = Callable[..., Message]
-CA = TLS / "certificate.pem"
 
 
 def options(port: int, **fields: Any) -> Any:
@@ -158,6 +157,7 @@ async def test_cancelled_while_the_server_thinks_it_leaves_no_connection(message
 
 async def test_a_server_that_stops_reading_costs_no_descriptor(make_message: MakeMessage) -> None:
     ends = []
+    message = make_message("amina@example.test", text=("x" * 800 + "\n") * 12_000)
 
     class Deaf(ScriptedSmtp):
         def say(self, word: str) -> None:
@@ -172,7 +172,7 @@ async def test_a_server_that_stops_reading_costs_no_descriptor(make_message: Mak
     async with listening(lambda: Deaf({}, asyncio.Event())) as port:
         before = descriptors()
         with pytest.raises(OutcomeUnknownError):
-            await send(port, make_message("amina@example.test", text="x\n" * 5_000_000), starttls=False, timeout_s=0.5)
+            await send(port, message, starttls=False, timeout_s=0.5)
         await asyncio.sleep(0)
         assert descriptors() == before + 1  # the server's own end, which it has not looked at
         ends[0].abort()
@@ -188,7 +188,7 @@ async def test_a_server_that_tells_our_password_is_not_quoted(message: Message) 
 async def test_starttls_is_verified_where_it_is_required(message: Message) -> None:
     box = Mailbox()
     async with box.serve(tls_context=server_tls(), require_starttls=True) as port:
-        await send(port, message, starttls=True, ca_bundle=CA)
+        await send(port, message, starttls=True, ca_bundle=CERTIFICATE)
         with pytest.raises(NotConnectedError, match="certificate verify failed"):
             await send(port, message, starttls=True)
         with pytest.raises(NotConnectedError, match="certificate"):
@@ -215,7 +215,7 @@ async def test_required_starttls_that_is_not_offered_is_said(message: Message) -
 async def test_tls_from_the_first_byte(message: Message) -> None:
     box = Mailbox()
     async with box.serve(implicit=True) as port:
-        await send(port, message, tls=True, ca_bundle=CA)
+        await send(port, message, tls=True, ca_bundle=CERTIFICATE)
         with pytest.raises(NotConnectedError, match="certificate verify failed"):
             await send(port, message, tls=True)
     assert len(box.kept) == 1

@@ -12,6 +12,8 @@ from pydantic import BaseModel, SecretStr, ValidationError
 import connectors.notifiers
 import connectors.sources
 from connectors import base
+from rules.instants import SECOND
+from rules.response.outbox import DEADLINE
 
 KINDS = base.load()
 EVERY = [*KINDS.sources.items(), *KINDS.notifiers.items()]
@@ -111,6 +113,14 @@ def test_what_sounds_secret_is_typed_as_a_secret(name: str, kind: type[base.Noti
     for field, info in kind.Options.model_fields.items():
         if any(word in field for word in ("password", "secret", "token", "key")):
             assert SecretStr.__name__ in str(info.annotation), f"{name}: {field}"
+
+
+@pytest.mark.parametrize(("name", "kind"), KINDS.notifiers.items())
+def test_an_attempt_ends_before_the_outbox_counts_it_as_lost(name: str, kind: type[base.Notifier]) -> None:
+    assert "timeout_s" in kind.Options.model_fields
+    with pytest.raises(ValidationError) as caught:
+        kind.Options.model_validate({"timeout_s": DEADLINE / SECOND - 5})
+    assert ("timeout_s",) in {one["loc"] for one in caught.value.errors()}
 
 
 def test_paths_and_sections_are_each_of_one_kind() -> None:

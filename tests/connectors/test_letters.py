@@ -6,6 +6,7 @@ from collections.abc import Callable
 from email.message import EmailMessage
 
 import pytest
+from aiosmtplib.email import quote_address
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -163,3 +164,12 @@ def test_a_sender_is_an_address_with_or_without_a_name() -> None:
 def test_a_very_long_domain_makes_no_long_message_id(make_message: MakeMessage) -> None:
     sender = letters.mailbox("ticketd@" + ".".join(["a" * 40] * 4))
     assert letters.letter(make_message("amina@example.test"), sender).message_id.endswith("@ticketd.invalid>")
+
+
+@given(text=st.emails() | st.from_regex(letters._LOCAL, fullmatch=True).map("{}@example.test".format))
+def test_an_address_that_is_taken_is_sent_as_it_is(text: str) -> None:
+    try:
+        taken = letters.address(text)
+    except ValueError:
+        return
+    assert quote_address(taken) == f"<{taken}>"

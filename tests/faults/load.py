@@ -30,6 +30,7 @@ class Load:
 
     port: int
     workers: int = 4
+    prefix: str = ""  # of every name, so that two loads on one store stay apart
     accepted: dict[str, str] = field(default_factory=dict)  # alert's own label `n` -> its service
     statuses: dict[int, int] = field(default_factory=dict)
     unanswered: int = 0
@@ -70,7 +71,7 @@ class Load:
         link: http.client.HTTPConnection | None = None
         number = 0
         while not self._over.is_set():
-            name, service = f"{worker}-{number}", f"s{number // TOGETHER}"
+            name, service = f"{self.prefix}{worker}-{number}", f"{self.prefix}s{number // TOGETHER}"
             labels = {"alertname": "Load", "service": service, "n": name}
             body = json.dumps(webhook(alert(labels, starts=now_text()))).encode()
             number += 1

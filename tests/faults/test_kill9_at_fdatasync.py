@@ -21,9 +21,9 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
-pytestmark = pytest.mark.timeout(150)
+pytestmark = pytest.mark.timeout(300)
 
-SYNCS = (1, 2, 3, 5, 9, 17, 33)
+SYNCS = (1, 2, 4, 9, 25)
 STARTED_S_MAX = 40.0
 
 
@@ -37,20 +37,20 @@ def test_a_kill_at_the_nth_sync_loses_nothing_accepted(make_daemon: Callable[...
         inject = f"inject=fdatasync,fsync:signal=KILL:when={number}"
         trace = ("strace", "-f", "-qq", "-o", str(daemon.folder / "strace.log"), "-e", "trace=fdatasync,fsync")
         daemon.start(prefix=(*trace, "-e", inject), ready=False)
-        load = Load(daemon.port, workers=3)
+        load = Load(daemon.port, workers=3, prefix=f"{life}/")
         with load.running():
             process = daemon.process
             assert process is not None
             wait_until(process.ended, STARTED_S_MAX, f"sync {number} kills it")
             load.stop()
         assert not load.unexpected, load.unexpected[:3]
-        daemon.start()
-        stored = in_store(daemon.tickets())
         accepted |= load.accepted
-        assert set(accepted) <= set(stored), f"life {life}, sync {number}"
-        assert not live_twice(daemon.tickets())
-        daemon.verify()
-        assert daemon.stop() == 0
+    daemon.start()
+    tickets = daemon.tickets()
+    assert accepted, "no life accepted anything"
+    assert set(accepted) <= set(in_store(tickets))
+    assert not live_twice(tickets)
+    daemon.verify()
 
 
 def wrote(log: Path, start: int) -> bool:
@@ -72,3 +72,4 @@ def test_the_answer_comes_after_the_sync(make_daemon: Callable[..., Daemon]) -> 
         wait_until(partial(wrote, log, before), 5, "strace has written it down")
         told, _, _ = log.read_text()[before:].partition("HTTP/1.1 200")
         assert re.search(r"f(data)?sync.*= 0", told), f"answered before the sync:\n{told}"
+    daemon.kill9()  # strace keeps a SIGTERM to itself

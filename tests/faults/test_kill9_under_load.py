@@ -18,7 +18,7 @@ from tests.peers.harness import Daemon, wait_until
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-pytestmark = pytest.mark.timeout(400)
+pytestmark = pytest.mark.timeout(900)
 
 KILLS = 50
 
@@ -43,10 +43,9 @@ def test_nothing_accepted_is_lost_over_fifty_kills(make_daemon: Callable[..., Da
     assert {name: stored[name] for name in load.accepted} == load.accepted
     assert not live_twice(tickets)
     with daemon.reading() as store:
-        twice = store.execute(
-            "SELECT key, COUNT(*) FROM tickets WHERE status IN ('open', 'acknowledged', 'on_hold')"
-            " GROUP BY key HAVING COUNT(*) > 1"
-        ).fetchall()
+        (live,) = store.execute(
+            "SELECT COUNT(*) FROM tickets WHERE status IN ('open', 'acknowledged', 'on_hold')"
+        ).fetchone()
         (verdict,) = store.execute("PRAGMA integrity_check").fetchone()
-    assert (twice, verdict) == ([], "ok")
+    assert (live, verdict) == (len({ticket["key"] for ticket in tickets}), "ok")
     daemon.verify()

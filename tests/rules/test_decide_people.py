@@ -3,6 +3,7 @@
 from dataclasses import replace
 
 from rules.commands import Done
+from rules.events import TimerFired
 from rules.instants import HOUR, MINUTE, SECOND
 from rules.matching import matcher
 from rules.model import Status
@@ -29,7 +30,6 @@ def test_an_acknowledgement_stops_the_escalation_and_those_told_are_told(world: 
     assert world.pages() == [("0s", "amina"), ("5m", "omar")]
     assert sorted(one for one in world.sent if one[1] == "answered") == [
         ("6m", "answered", "amina"),
-        ("6m", "answered", "omar"),
     ]
     assert world.ticket().acknowledged_by == "omar"
 
@@ -245,3 +245,44 @@ def test_methods_come_in_order_and_one_address_counts_once(make_world: MakeWorld
     world.fires(severity="warning")
     world.forward(3 * MINUTE)
     assert world.pages() == [("0s", "amina"), ("2m", "amina")]
+
+
+def test_a_channel_that_fails_for_good_gives_way_to_the_next_at_once(make_world: MakeWorld, policy: Policy) -> None:
+    both = (Method("email", "gone@example.test"), Method("webhook", "chat", after=HOUR))
+    world = make_world(contacts={**policy.contacts, "amina": Contact("amina", reach=both)})
+    world.outcome = "refused"
+    world.fires()
+    world.forward(0)
+    assert world.pages() == [("0s", "amina"), ("0s", "amina")]
+    assert [one.kind for one in world.state.deliveries.values()] == ["email", "webhook"]
+
+
+def test_the_last_resort_is_told_as_often_as_the_policy_says(make_world: MakeWorld, policy: Policy) -> None:
+    often = replace(policy.escalations["main"], steps=(), last_resort_every={"P1": 20 * SECOND})
+    world = make_world(escalations={"main": often})
+    world.fires(severity="critical")
+    world.forward(MINUTE)
+    assert world.pages() == [("0s", "duty"), ("20s", "duty"), ("40s", "duty"), ("1m", "duty")]
+
+
+def test_a_last_resort_that_reaches_nobody_is_tried_again_but_never_spins(
+    make_world: MakeWorld, policy: Policy
+) -> None:
+    nobody = replace(policy.escalations["main"], last_resort=(Target("contact", "x"),), last_resort_every={"P1": 1})
+    world = make_world(escalations={"main": replace(nobody, steps=(Step((Target("contact", "y"),)),))})
+    world.fires(severity="critical")
+    world.forward(10 * MINUTE)
+    assert world.pages() == []
+    assert world.ticket().run is not None
+    assert world.ticket().run.next_at == world.now + MINUTE  # type: ignore[union-attr]
+
+
+def test_two_daemons_that_fire_one_timer_take_one_step(world: World) -> None:
+    world.fires()
+    world.forward(0)
+    timer = world.timers["T-1", "escalate"]
+    world.now = timer.due_at
+    for _ in range(2):
+        world.feed(TimerFired(timer.subject, timer.kind, timer.generation, timer.due_at))
+    world.forward(0)
+    assert [who for _, who in world.pages()] == ["amina", "omar"]

@@ -76,6 +76,8 @@ class FaultyStore(Store):
     def load(self, concerns: Concerns) -> State:
         """As committed; ids come in turns among replicas, as from a sequence."""
         self.life.check()
+        if self.replicas > 1:
+            self._cached.clear()  # with replicas the rows are the state, not what one of them remembers
         state = super().load(concerns)
         if self.replicas > 1 and state.next_ticket % self.replicas != self.index:
             state.next_ticket += (self.index - state.next_ticket) % self.replicas

@@ -45,14 +45,19 @@ class Ledger:
     def committed(self, commands: Iterable[Command], now: Instant) -> None:
         """A transaction is on the disk."""
         told: list[Entry] = []
+        by_hand: set[int] = set()  # tickets escalated by a person in the decision at hand
         for command in commands:
             match command:
                 case Record(entry=entry):
                     self.timeline[entry.ticket].append(entry)
                     self._trace.update(entry.hash.encode())
-                    if entry.what == What.TOLD:
+                    if entry.what == What.ESCALATED:
+                        by_hand.add(entry.ticket)
+                    elif entry.what == What.TOLD:
                         told.append(entry)
+                        self._told(entry, entry.ticket in by_hand)
                 case PutTicket(ticket=ticket):
+                    by_hand.discard(ticket.id)
                     self._ticket(ticket, now)
                 case PutDelivery(delivery=delivery):
                     self.deliveries[delivery.key] = delivery
@@ -66,6 +71,15 @@ class Ledger:
             since = self.answered_at.get(entry.ticket)
             if ticket.status is not Status.OPEN and since is not None and since < entry.at:
                 self.violated("I5", now, f"T-{entry.ticket}: a step was told although it is {ticket.status.value}")
+
+    def _told(self, entry: Entry, by_hand: bool) -> None:
+        """A step was told: not before the step before it had its time."""
+        ticket = self.tickets.get(entry.ticket)
+        run = ticket.run if ticket is not None else None
+        if run is None or not run.running or run.next_at is None or run.number != entry.data["run"] or by_hand:
+            return
+        if entry.at < run.next_at:
+            self.violated("I3", entry.at, f"T-{entry.ticket}: a step was told {run.next_at - entry.at} µs early")
 
     def _ticket(self, ticket: Ticket, now: Instant) -> None:
         before = self.tickets.get(ticket.id)
