@@ -13,6 +13,7 @@ from typing import Final
 
 import structlog
 
+from daemon import own
 from daemon.batch import Outcome, QuarantinedError, Writer
 from daemon.clock import Clock
 from daemon.executor import Executor
@@ -229,7 +230,29 @@ class Ingest:
             outcome.commits_s,
             sum(isinstance(answer, QuarantinedError) for answer in outcome.answers),
         )
+        self._tell_set_aside(batch, outcome)
         if outcome.decisions:
             self._metrics.observe(outcome.decisions)
             for listener in self._listeners:
                 listener(outcome.decisions)
+
+    def _tell_set_aside(self, batch: list[_Item], outcome: Outcome) -> None:
+        """What was set aside is an alert of ticketd's own, so that somebody looks (unless it was one itself)."""
+        kinds = {
+            type(item.event).__name__
+            for item, answer in zip(batch, outcome.answers, strict=True)
+            if isinstance(answer, QuarantinedError)
+            and not (isinstance(item.event, AlertsReceived) and item.event.source == own.SOURCE)
+        }
+        for kind in sorted(kinds):
+            try:
+                told = self.put(own.event_set_aside(kind, self._clock.now()))
+            except BusyError as error:
+                _log.error("what was set aside could not be put on record", event=kind, reason=error.reason)
+            else:
+                told.add_done_callback(_look)
+
+
+def _look(told: asyncio.Future[Answer]) -> None:
+    if not told.cancelled() and (error := told.exception()) is not None:
+        _log.error("what was set aside could not be put on record", reason=str(error)[:200])

@@ -33,3 +33,20 @@ def rule_files(problems: Sequence[Problem], at: Instant) -> AlertsReceived:
         ends_at=None if problems else at,
     )
     return AlertsReceived(source=SOURCE, sender=SOURCE, received_at=at, alerts=(alert,))
+
+
+def event_set_aside(event: str, at: Instant) -> AlertsReceived:
+    """An event (of this kind) could not be decided: it is kept, and a person must look."""
+    labels = {"alertname": "TicketdEventSetAside", "event": event, "severity": "critical"}
+    alert = Alert(
+        fingerprint=fingerprint(labels),
+        firing=True,
+        labels=labels,
+        annotations={
+            "summary": f"ticketd could not decide an event ({event}) and set it aside",
+            "description": "It is kept in the store's table `quarantine`, with the error; nothing else was done about"
+            " it. The log of this moment tells where it failed. Please report it, then see to what it was about.",
+        },
+        starts_at=at,
+    )
+    return AlertsReceived(source=SOURCE, sender=SOURCE, received_at=at, alerts=(alert,))

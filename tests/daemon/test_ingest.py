@@ -107,7 +107,9 @@ async def test_one_event_that_cannot_be_decided_harms_no_other(make_house: MakeH
     with pytest.raises(QuarantinedError, match="RuntimeError"):
         bad.result()
     assert house.value("events_quarantined_total") == 1
-    assert [bodies for _, bodies in house.store.batches] == [2]
+    assert [bodies for _, bodies in house.store.batches] == [2, 0]
+    told = house.store.reader().ticket(3)
+    assert told.labels["alertname"] == "TicketdEventSetAside", "somebody must look"
 
 
 async def test_a_conflict_is_decided_again(house: House) -> None:
