@@ -38,7 +38,7 @@ def _play(world: World, step: tuple[object, ...]) -> None:
             world.outcome = outcome
 
 
-@settings(max_examples=25)
+@settings(max_examples=12)
 @given(st.lists(STEP, max_size=25))
 def test_whatever_happens_the_promises_hold(steps: list[tuple[object, ...]]) -> None:
     world = World(a_policy())
@@ -55,7 +55,7 @@ def test_whatever_happens_the_promises_hold(steps: list[tuple[object, ...]]) -> 
     assert not [one for one in world.state.deliveries.values() if one.state is Sending.SENDING]
 
 
-@settings(max_examples=15)
+@settings(max_examples=10)
 @given(st.lists(STEP, max_size=20))
 def test_a_guest_changes_nothing_but_the_timeline(steps: list[tuple[object, ...]]) -> None:
     world = World(a_policy())
