@@ -29,14 +29,17 @@ def received(case: Case, event: AlertsReceived, routes: "list[tuple[Alert, tuple
     """Take a body. Firing alerts first: a changed severity fires one fingerprint and resolves another in one body."""
     outcomes: Counter[str] = Counter()
     tickets: dict[int, None] = {}
-    if any(alert.expires_at is not None for alert in event.alerts):
+    if any([alert.expires_at is not None for alert in event.alerts]):  # noqa: C419 - a generator costs thrice that
         heard(case, event)
     for firing in (True, False):
         for alert, met in routes:
             if alert.firing is not firing:
                 continue
-            words = [_one(case, event, alert, route, tickets) for route in met]
-            outcomes[_gravest(words) if words else "unmatched"] += 1
+            if len(met) == 1:
+                outcomes[_one(case, event, alert, met[0], tickets)] += 1
+            else:
+                words = [_one(case, event, alert, route, tickets) for route in met]
+                outcomes[_gravest(words) if words else "unmatched"] += 1
     return Accepted(tuple(tickets), tuple(sorted(outcomes.items())))
 
 
@@ -44,7 +47,7 @@ _ORDER: Final = ("opened", "reopened", "joined", "pending", "resolved", "recover
 
 
 def _gravest(words: list[str]) -> str:
-    return words[0] if len(words) == 1 else min(words, key=_ORDER.index)
+    return min(words, key=_ORDER.index)
 
 
 def _one(case: Case, event: AlertsReceived, alert: Alert, route: Route, tickets: dict[int, None]) -> str:
@@ -54,7 +57,7 @@ def _one(case: Case, event: AlertsReceived, alert: Alert, route: Route, tickets:
         word = _fires(case, event, alert, route, series, instance)
     else:
         word = _resolves(case, event, alert, route, series, instance)
-    after = case.instance(route.key)
+    after = instance if word == "repeat" else case.instance(route.key)  # a repeat moves nothing
     if after is not None and after.ticket is not None:
         tickets[after.ticket] = None
     return word

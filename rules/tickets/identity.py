@@ -77,8 +77,12 @@ class Router:
         """Every rule that matches, else the catch-all if it does; empty: recorded without a ticket."""
         name = (source, alert.fingerprint)
         seen = self._seen.get(name)
-        if seen is not None and (seen[0] is alert.labels or seen[0] == alert.labels):
-            return seen[1]
+        if seen is not None:
+            if seen[0] is alert.labels:
+                return seen[1]
+            if seen[0] == alert.labels:
+                self._seen[name] = (alert.labels, seen[1])  # asked for again when this alert is decided
+                return seen[1]
         found = tuple([self._route(rule, alert.labels) for rule in self._rules(source, alert.labels)])
         if len(self._seen) >= ROUTES_MAX:
             self._seen.clear()

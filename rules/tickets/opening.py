@@ -57,15 +57,15 @@ def _open(
     chosen = case.policy.escalation_for(rule)
     annotations: Labels = series.annotations if series is not None else {}
     ticket = case.open(
-        Ticket(  # in the order of the fields: msgspec takes that three times faster
-            id=case.next_id,
-            key=instance.key,
-            rule=rule.id,
-            title=title(rule, labels, annotations),
-            priority=case.policy.matrix.priority(impact, urgency),
-            impact=impact,
-            urgency=urgency,
-            opened_at=case.now,
+        Ticket(  # the first eight by position: msgspec looks for each name among all fields, at three times the cost
+            case.next_id,
+            instance.key,
+            rule.id,
+            title(rule, labels, annotations),
+            case.policy.matrix.priority(impact, urgency),
+            impact,
+            urgency,
+            case.now,
             description=description(rule, labels, annotations),
             labels={**labels, **rule.labels} if rule.labels else labels,
             group_key=instance.group_key,

@@ -50,9 +50,7 @@ def entry_hash(
     prev: str, ticket: int, seq: int, at: Instant, what: str, who: str, why: str, data: Mapping[str, Any]
 ) -> str:
     """SHA-256 in hex over the compact JSON of [prev, ticket, seq, at, what, who, why, [[name, value] …]] by name."""
-    return sha256(
-        _encode((prev, ticket, seq, at, what, who, why, [(name, data[name]) for name in sorted(data)]))
-    ).hexdigest()
+    return sha256(_encode((prev, ticket, seq, at, what, who, why, sorted(data.items())))).hexdigest()
 
 
 def entry(
