@@ -4,6 +4,7 @@ The one law: looking changes nothing; who takes a due row and fails finds it aga
 """
 
 from collections.abc import Collection
+from functools import cache
 from typing import Final
 
 from msgspec.structs import replace
@@ -21,7 +22,7 @@ SHAPES_MAX: Final = 100  # statements kept
 
 
 class Due:
-    """The statements. Used by the writer's thread."""
+    """The statements of a dialect, compiled once."""
 
     def __init__(self, name: str) -> None:
         self._name = name
@@ -43,7 +44,10 @@ class Due:
             name,
         )
         firsts = [
-            [select(func.min(at).label("at")).where(of == literal_column(str(gravity))) for gravity in GRAVITIES]
+            [
+                select(func.min(at).label("at")).where(of == literal_column(str(gravity)), at.is_not(None))
+                for gravity in GRAVITIES
+            ]
             for at, of in (
                 (deliveries.c.wake_at, deliveries.c.gravity),
                 (timers.c.due_at, timers.c.gravity),
@@ -134,3 +138,6 @@ class Due:
         if moved:
             self._move.run(cursor, moved)
         return len(moved)
+
+
+due = cache(Due)

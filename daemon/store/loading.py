@@ -3,6 +3,7 @@
 The one law: what is returned is what is committed.
 """
 
+from functools import cache
 from typing import Final
 
 from sqlalchemy import ColumnElement, bindparam, func, literal_column, or_, select
@@ -21,20 +22,19 @@ _JOINING: Final = frozenset({Phase.OK, Phase.PENDING})
 PAIR_SIZES: Final = (1, 8, 64)
 
 
-class Loader:
-    """The statements, and the reading of their rows. Used by the writer's thread."""
+class Queries:
+    """The statements of a dialect, compiled once."""
 
-    def __init__(self, name: str, cached: Cached) -> None:
-        self._cached = cached
-        self._instances = by_key(instances, "key", name, "id", "doc")
-        self._tickets = by_key(tickets, "id", name, "doc")
-        self._deliveries = by_key(deliveries, "key", name, "doc")
-        self._senders = by_key(senders, "name", name)
+    def __init__(self, name: str) -> None:
+        self.instances = by_key(instances, "key", name, "id", "doc")
+        self.tickets = by_key(tickets, "id", name, "doc")
+        self.deliveries = by_key(deliveries, "key", name, "doc")
+        self.senders = by_key(senders, "name", name)
         live: ColumnElement[bool] = literal_column(LIVE)
-        self._requests = Lookup(
+        self.requests = Lookup(
             lambda count: select(tickets.c.key, tickets.c.id).where(among(tickets.c.key, count), live), name
         )
-        self._groups = Lookup(
+        self.groups = Lookup(
             lambda count: (
                 select(tickets.c.group_key, func.max(tickets.c.id))
                 .where(among(tickets.c.group_key, count), tickets.c.group_key.is_not(None), live)
@@ -42,7 +42,7 @@ class Loader:
             ),
             name,
         )
-        self._series = Lookup(
+        self.series = Lookup(
             lambda count: select(series.c.instance, series.c.doc).where(
                 or_(
                     *[
@@ -58,7 +58,7 @@ class Loader:
             width=2,
             sizes=PAIR_SIZES,
         )
-        self._expiring, _ = compiled(
+        self.expiring, _ = compiled(
             limited(
                 select(series.c.doc)
                 .where(
@@ -70,7 +70,7 @@ class Loader:
             ),
             name,
         )
-        self._sample, _ = compiled(
+        self.sample, _ = compiled(
             limited(
                 select(series.c.doc)
                 .where(series.c.instance == bindparam("instance"), series.c.firing_at.is_not(None))
@@ -79,7 +79,7 @@ class Loader:
             ),
             name,
         )
-        self._firing, _ = compiled(
+        self.firing, _ = compiled(
             limited(
                 select(series.c.doc)
                 .join(instances, instances.c.id == series.c.instance)
@@ -89,8 +89,19 @@ class Loader:
             ),
             name,
         )
-        self._next, _ = compiled(select(func.max(tickets.c.id)), name)
-        self._next_instance, _ = compiled(select(func.max(instances.c.id)), name)
+        self.next, _ = compiled(select(func.max(tickets.c.id)), name)
+        self.next_instance, _ = compiled(select(func.max(instances.c.id)), name)
+
+
+queries = cache(Queries)
+
+
+class Loader:
+    """Reads for the writer's thread, from what it remembers and from the store."""
+
+    def __init__(self, name: str, cached: Cached) -> None:
+        self._cached = cached
+        self._sql = queries(name)
 
     def load(self, cursor: Cursor, concerns: Concerns) -> State:
         """All that `concerns` names, as committed."""
@@ -101,12 +112,12 @@ class Loader:
         if concerns.instances or concerns.series or concerns.expiring or concerns.samples:
             self._load_instances(cursor, concerns, state, wanted)
         if concerns.requests:
-            for key, ticket in self._requests.run(cursor, [(key,) for key in concerns.requests]):
+            for key, ticket in self._sql.requests.run(cursor, [(key,) for key in concerns.requests]):
                 state.live[key] = ticket
                 wanted.add(ticket)
         groups = _groups(concerns, state)
         if groups:
-            for group, ticket in self._groups.run(cursor, [(group,) for group in groups]):
+            for group, ticket in self._sql.groups.run(cursor, [(group,) for group in groups]):
                 state.groups[group] = ticket
                 wanted.add(ticket)
         if wanted:
@@ -115,20 +126,22 @@ class Loader:
         if names:
             self._load_senders(cursor, names, state)
         for ticket in concerns.firing:
-            cursor.execute(self._firing, (ticket,))
+            cursor.execute(self._sql.firing, (ticket,))
             state.firing[ticket] = tuple(alert_name(rows.series(doc).labels) for (doc,) in cursor.fetchall())
         return state
 
     def instance_numbers(self, cursor: Cursor, keys: list[str]) -> dict[str, int]:
         """The store's numbers of instances by key."""
-        return {rows.instance(doc).key: number for number, doc in self._instances.run(cursor, [(key,) for key in keys])}
+        return {
+            rows.instance(doc).key: number for number, doc in self._sql.instances.run(cursor, [(key,) for key in keys])
+        }
 
     def count(self, cursor: Cursor) -> int:
         """Read the next free numbers, which are counted in memory from then on; the next ticket's is returned."""
         cached = self._cached
-        cursor.execute(self._next_instance)
+        cursor.execute(self._sql.next_instance)
         cached.next_instance = (cursor.fetchone()[0] or 0) + 1
-        cursor.execute(self._next)
+        cursor.execute(self._sql.next)
         cached.next_ticket = number = int(cursor.fetchone()[0] or 0) + 1
         return number
 
@@ -140,7 +153,7 @@ class Loader:
                 missing.append((key,))
             else:
                 state.deliveries[key] = known
-        for (doc,) in self._deliveries.run(cursor, missing) if missing else ():
+        for (doc,) in self._sql.deliveries.run(cursor, missing) if missing else ():
             delivery = rows.delivery(doc)
             cache.put(delivery.key, delivery)
             state.deliveries[delivery.key] = delivery
@@ -155,7 +168,7 @@ class Loader:
                 missing.append((key,))
             else:
                 bundles[key] = bundle
-        for number, doc in self._instances.run(cursor, missing) if missing else ():
+        for number, doc in self._sql.instances.run(cursor, missing) if missing else ():
             instance = rows.instance(doc)
             bundle = bundles[instance.key] = Bundle(number, instance, whole=False)
             cache.put(instance.key, bundle, bundle.weight)
@@ -167,14 +180,14 @@ class Loader:
         self._load_series(cursor, concerns, state, bundles)
         for key in concerns.expiring & bundles.keys():
             bundle = bundles[key]
-            cursor.execute(self._expiring, (bundle.id,))
+            cursor.execute(self._sql.expiring, (bundle.id,))
             found = tuple(rows.series(doc) for (doc,) in cursor.fetchall())
             state.expiring[key] = found
             for one in found:
                 state.series[key, one.fingerprint] = one
 
         for key in concerns.samples & bundles.keys():
-            cursor.execute(self._sample, (bundles[key].id,))
+            cursor.execute(self._sql.sample, (bundles[key].id,))
             row = cursor.fetchone()
             if row is not None:
                 state.samples[key] = rows.series(row[0])
@@ -194,7 +207,7 @@ class Loader:
                 by_id[bundle.id] = bundle
         if not missing:
             return
-        for number, doc in self._series.run(cursor, missing):
+        for number, doc in self._sql.series.run(cursor, missing):
             one = rows.series(doc)
             by_id[number].put(one, len(doc))
             state.series[one.key, one.fingerprint] = one
@@ -209,7 +222,7 @@ class Loader:
                 missing.append((id_,))
             else:
                 state.tickets[id_] = known
-        for (doc,) in self._tickets.run(cursor, missing) if missing else ():
+        for (doc,) in self._sql.tickets.run(cursor, missing) if missing else ():
             ticket = rows.ticket(doc)
             cache.put(ticket.id, ticket, TICKET_WEIGHT + len(doc))
             state.tickets[ticket.id] = ticket
@@ -222,7 +235,7 @@ class Loader:
                 missing.append((name,))
             else:
                 state.senders[name] = known
-        for row in self._senders.run(cursor, missing) if missing else ():
+        for row in self._sql.senders.run(cursor, missing) if missing else ():
             sender = rows.sender(row)
             cache.put(sender.name, sender)
             state.senders[sender.name] = sender

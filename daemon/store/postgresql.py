@@ -40,12 +40,12 @@ class Postgresql:
     begin = "BEGIN"
 
     def __init__(self, url: URL, *, busy_timeout_s: float = 3.0) -> None:
-        plain = url.set(drivername="postgresql")
+        given = url.query.get("options", "")
+        plain = url.set(drivername="postgresql").difference_update_query(["options"])
         self._conninfo = plain.render_as_string(hide_password=False)
         self.where = f"the store {plain.render_as_string(hide_password=True)}"
-        self._options = (
-            f"-c lock_timeout={int(busy_timeout_s * 1000)} -c statement_timeout={STATEMENT_TIMEOUT_S * 1000}"
-        )
+        limits = f"-c lock_timeout={int(busy_timeout_s * 1000)} -c statement_timeout={STATEMENT_TIMEOUT_S * 1000}"
+        self._options = f"{given if isinstance(given, str) else ' '.join(given)} {limits}".strip()
         self._owning = False
 
     # ---------------------------------------------------------------- ownership

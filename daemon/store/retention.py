@@ -4,6 +4,7 @@ The one law: a step looks at a bounded number of rows, so that the batches betwe
 Tickets and their timelines stay.
 """
 
+from functools import cache
 from typing import Final, NamedTuple
 
 from sqlalchemy import Integer, bindparam, delete, exists, func, literal_column, select
@@ -30,16 +31,12 @@ class Step(NamedTuple):
     delivery_from: str
 
 
-class Retention:
-    """Goes round the tables a step at a time. Used by the writer's thread."""
+class Statements:
+    """The statements of a dialect, compiled once."""
 
-    def __init__(self, name: str, cached: Cached) -> None:
-        self._cached = cached
-        self._journal_bytes: int | None = None
-        self._instance_from = 0
-        self._delivery_from = ""
-        self._sum, _ = compiled(select(func.sum(journal.c.size)), name)
-        self._old_bodies, _ = compiled(
+    def __init__(self, name: str) -> None:
+        self.sum, _ = compiled(select(func.sum(journal.c.size)), name)
+        self.old_bodies, _ = compiled(
             limited(
                 select(journal.c.id, journal.c.size)
                 .where(journal.c.last_at < bindparam("until"))
@@ -48,23 +45,23 @@ class Retention:
             ),
             name,
         )
-        self._first_bodies, _ = compiled(
+        self.first_bodies, _ = compiled(
             limited(select(journal.c.id, journal.c.size).order_by(journal.c.id), STEP_ROWS), name
         )
-        self._drop_bodies = DeleteAll(journal, "id", name)
+        self.drop_bodies = DeleteAll(journal, "id", name)
         dead = ~exists().where(
             series.c.instance == instances.c.id,
             series.c.firing_at.is_not(None) | (series.c.quiet_at >= bindparam("quiet_since")),
         )
         closed = ~exists().where(tickets.c.id == instances.c.ticket, tickets.c.status != literal_column("'closed'"))
         idle = ~exists().where(timers.c.subject == literal_column("'I-'") + instances.c.key)
-        self._seen, _ = compiled(
+        self.seen, _ = compiled(
             limited(
                 select(instances.c.id).where(instances.c.id >= bindparam("start")).order_by(instances.c.id), STEP_ROWS
             ),
             name,
         )
-        self._quiet, order = compiled(
+        self.quiet, order = compiled(
             select(instances.c.id, instances.c.doc).where(
                 instances.c.id >= bindparam("start"),
                 instances.c.id <= bindparam("stop"),
@@ -76,9 +73,9 @@ class Retention:
         )
         if order != ["start", "stop", "quiet_since"]:
             raise AssertionError(f"unexpected order of parameters: {order}")
-        self._drop_series = DeleteAll(series, "instance", name)
-        self._drop_instances = DeleteAll(instances, "id", name)
-        self._done, _ = compiled(
+        self.drop_series = DeleteAll(series, "instance", name)
+        self.drop_instances = DeleteAll(instances, "id", name)
+        self.done, _ = compiled(
             limited(
                 select(deliveries.c.key, deliveries.c.doc, tickets.c.status)
                 .join(tickets, tickets.c.id == deliveries.c.ticket)
@@ -88,8 +85,8 @@ class Retention:
             ),
             name,
         )
-        self._drop_deliveries = DeleteAll(deliveries, "key", name)
-        self._drop_quarantined, _ = compiled(
+        self.drop_deliveries = DeleteAll(deliveries, "key", name)
+        self.drop_quarantined, _ = compiled(
             delete(quarantine).where(
                 (quarantine.c.at < bindparam("until"))
                 | (
@@ -101,6 +98,20 @@ class Retention:
             name,
         )
 
+
+statements = cache(Statements)
+
+
+class Retention:
+    """Goes round the tables a step at a time. Used by the writer's thread."""
+
+    def __init__(self, name: str, cached: Cached) -> None:
+        self._cached = cached
+        self._sql = statements(name)
+        self._journal_bytes: int | None = None
+        self._instance_from = 0
+        self._delivery_from = ""
+
     def journalled(self, size: int) -> None:
         """Count what a commit added."""
         if self._journal_bytes is not None:
@@ -110,7 +121,7 @@ class Retention:
         """Within the caller's transaction. Nothing is remembered before `done`."""
         since = now - keep
         held, more = self._trim_journal(cursor, since, bytes_max)
-        cursor.execute(self._drop_quarantined, (since,))
+        cursor.execute(self._sql.drop_quarantined, (since,))
         gone, instance_from = self._drop_quiet(cursor, now - QUIET)
         delivery_from = self._drop_done(cursor, since)
         return Step(more or bool(instance_from or delivery_from), held, gone, instance_from, delivery_from)
@@ -126,13 +137,13 @@ class Retention:
     def _trim_journal(self, cursor: Cursor, since: Instant, bytes_max: int) -> tuple[int, bool]:
         held = self._journal_bytes
         if held is None:
-            cursor.execute(self._sum)
+            cursor.execute(self._sql.sum)
             held = int(cursor.fetchone()[0] or 0)
-        cursor.execute(self._old_bodies, (since,))
+        cursor.execute(self._sql.old_bodies, (since,))
         drop: list[tuple[int, int]] = cursor.fetchall()
         more = len(drop) == STEP_ROWS
         if not drop and held > bytes_max:
-            cursor.execute(self._first_bodies)
+            cursor.execute(self._sql.first_bodies)
             over = held - bytes_max
             for number, size in cursor.fetchall():
                 if over <= 0:
@@ -141,17 +152,17 @@ class Retention:
                 over -= size
             more = over > 0
         if drop:
-            self._drop_bodies.run(cursor, [(number,) for number, _ in drop])
+            self._sql.drop_bodies.run(cursor, [(number,) for number, _ in drop])
         return held - sum(size for _, size in drop), more
 
     def _drop_quiet(self, cursor: Cursor, quiet_since: Instant) -> tuple[list[str], int]:
         start = self._instance_from
-        cursor.execute(self._seen, (start,))
+        cursor.execute(self._sql.seen, (start,))
         seen = cursor.fetchall()
         if not seen:
             return [], 0
         stop = seen[-1][0]
-        cursor.execute(self._quiet, (start, stop, quiet_since))
+        cursor.execute(self._sql.quiet, (start, stop, quiet_since))
         numbers: list[tuple[int]] = []
         gone: list[str] = []
         for number, doc in cursor.fetchall():
@@ -160,12 +171,12 @@ class Retention:
                 numbers.append((number,))
                 gone.append(instance.key)
         if numbers:
-            self._drop_series.run(cursor, numbers)
-            self._drop_instances.run(cursor, numbers)
+            self._sql.drop_series.run(cursor, numbers)
+            self._sql.drop_instances.run(cursor, numbers)
         return gone, stop + 1 if len(seen) == STEP_ROWS else 0
 
     def _drop_done(self, cursor: Cursor, since: Instant) -> str:
-        cursor.execute(self._done, (self._delivery_from,))
+        cursor.execute(self._sql.done, (self._delivery_from,))
         found = cursor.fetchall()
         drop: list[tuple[str]] = []
         for key, doc, status in found:
@@ -174,5 +185,5 @@ class Retention:
                 if delivery.created_at < since and delivery.state not in UNFINISHED:
                     drop.append((key,))
         if drop:
-            self._drop_deliveries.run(cursor, drop)
+            self._sql.drop_deliveries.run(cursor, drop)
         return found[-1][0] if len(found) == STEP_ROWS else ""

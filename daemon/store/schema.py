@@ -5,22 +5,27 @@ The one law: a store at a revision that this version does not know is refused by
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from sqlalchemy import Connection as Core
-from sqlalchemy import text
 from sqlalchemy.exc import DBAPIError
+from sqlalchemy.schema import CreateIndex, CreateTable
 
 from daemon.store.engine import Connection, Database
 from daemon.store.errors import StoreDamagedError, StoreError, StoreVersionError
+from daemon.store.sql import dialect
 from daemon.store.tables import REVISION, metadata
 
 if TYPE_CHECKING:
     from alembic.config import Config
 
+_VERSION_TABLE: Final = (  # as Alembic makes it
+    "CREATE TABLE alembic_version (version_num VARCHAR(32) NOT NULL, "
+    "CONSTRAINT alembic_version_pkc PRIMARY KEY (version_num))"
+)
 MIGRATIONS: Final = Path(__file__).with_name("migrations")
-_VERSION_TABLE: Final = "CREATE TABLE alembic_version (version_num VARCHAR(32) NOT NULL PRIMARY KEY)"
 
 
 def config() -> "Config":
@@ -55,8 +60,7 @@ def prepare(database: Database, connection: Connection, *, migrate: bool) -> boo
     if found == REVISION:
         return False
     if found is None:
-        with _explained(database), database.core(connection) as core:
-            create(core)
+        create(database, connection)
         return True
     known(database, connection)
     if not migrate:
@@ -79,11 +83,33 @@ def known(database: Database, connection: Connection) -> None:
         raise StoreVersionError(str(found), REVISION, database.where)
 
 
-def create(core: Core) -> None:
-    """All tables of a new store, and the revision they are at."""
-    metadata.create_all(core)
-    core.exec_driver_sql(_VERSION_TABLE)
-    core.execute(text("INSERT INTO alembic_version (version_num) VALUES (:revision)"), {"revision": REVISION})
+@cache
+def ddl(name: str) -> tuple[str, ...]:
+    """What makes all tables, as SQL of a dialect."""
+    made = dialect(name)
+    tables = metadata.sorted_tables
+    indexes = sorted((index for table in tables for index in table.indexes), key=lambda index: str(index.name))
+    return (
+        *(str(CreateTable(table).compile(dialect=made)) for table in tables),
+        *(str(CreateIndex(index).compile(dialect=made)) for index in indexes),
+        _VERSION_TABLE,
+        f"INSERT INTO alembic_version (version_num) VALUES ('{REVISION}')",  # noqa: S608 -- a constant of ours
+    )
+
+
+def create(database: Database, connection: Connection) -> None:
+    """All tables of a new store and the revision they are at, or nothing. Raises StoreError."""
+    cursor = connection.cursor()
+    try:
+        cursor.execute(database.begin)
+        for statement in ddl(database.name):
+            cursor.execute(statement)
+        cursor.execute("COMMIT")
+    except Exception as error:
+        meant = database.explain(error)
+        if meant is None:
+            raise
+        raise meant from error
 
 
 def upgrade(core: Core, to: str = "head") -> None:

@@ -7,9 +7,13 @@ outcome unknown; the next use begins from what the store says.
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
+import structlog
+
 from daemon.store.engine import Connection, Database
 from daemon.store.errors import ConflictError, StoreError, StoreUnavailableError
 from daemon.store.sql import Cursor
+
+log = structlog.get_logger("ticketd.store")
 
 
 class Session:
@@ -65,21 +69,21 @@ class Session:
         meant = error
         if isinstance(error, Exception) and not isinstance(error, StoreError):
             meant = self.database.explain(error) or error
-        if isinstance(meant, ConflictError):
-            self._roll_back()
-        else:
-            self._disconnect()  # rolls back too, and whatever the connection stumbled over is met afresh
+        rolled_back = self._roll_back()  # closing alone leaves the lock to whoever still holds a cursor
+        if not (rolled_back and isinstance(meant, ConflictError)):
+            self._disconnect()  # whatever the connection stumbled over is met afresh
         return meant
 
-    def _roll_back(self) -> None:
+    def _roll_back(self) -> bool:
+        """Whether the connection says that nothing is left of the transaction."""
         if self._connection is None:
-            return
+            return False
         try:
             self._connection.execute("ROLLBACK")
-        except Exception as error:
-            if self.database.explain(error) is None:
-                raise
-            self._disconnect()
+        except Exception as error:  # noqa: BLE001 -- a connection that fails in any way is given up
+            log.debug("rollback failed", reason=str(error))
+            return False
+        return True
 
     def _disconnect(self) -> None:
         connection, self._connection = self._connection, None

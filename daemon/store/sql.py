@@ -29,7 +29,7 @@ from sqlalchemy.sql import ClauseElement
 
 Params = Sequence[Any]
 _VALUES: Final = re.compile(r" VALUES (\([^()]*\))")
-_MANY: Final = (64, 16, 4)  # rows in one INSERT of SQLite
+_MANY: Final = (64, 32, 16, 8, 4, 2)  # rows in one INSERT of SQLite
 IN_SIZES: Final = (1, 8, 64, 500)
 
 

@@ -130,8 +130,8 @@ class Sqlite:
             else:
                 self._recognise(connection)
             for pragma in (
-                "journal_mode = WAL",
                 f"synchronous = {'FULL' if self._durable else 'OFF'}",
+                "journal_mode = WAL",
                 f"wal_autocheckpoint = {WAL_PAGES_MAX}",
                 f"journal_size_limit = {WAL_PAGES_MAX * 4096}",
                 "foreign_keys = OFF",

@@ -5,13 +5,14 @@ assumed. All but `reader` belongs to one thread.
 """
 
 from collections.abc import Callable, Collection, Sequence
+from functools import cache
 from typing import Final
 
 from sqlalchemy import bindparam, func, insert, select
 
 from daemon.store import schema
 from daemon.store.cached import Cached
-from daemon.store.due import Due
+from daemon.store.due import due
 from daemon.store.engine import Database, database
 from daemon.store.errors import (
     ConflictError,
@@ -43,6 +44,25 @@ __all__ = [
 ]  # fmt: skip
 
 
+class Statements:
+    """The statements of a dialect that are nobody else's, compiled once."""
+
+    def __init__(self, name: str) -> None:
+        self.pulse = Insert(pulse, name, upsert=True)
+        self.secret, _ = compiled(select(secrets.c.value).where(secrets.c.name == bindparam("name")), name)
+        self.put_secret, _ = compiled(insert(secrets), name)
+        self.last_quarantined, _ = compiled(select(func.max(quarantine.c.id)), name)
+        self.last_journal, _ = compiled(select(func.max(journal.c.id)), name)
+        self.quarantine = Insert(quarantine, name)
+        self.counts, _ = compiled(
+            select(tickets.c.status, tickets.c.priority, func.count()).group_by(tickets.c.status, tickets.c.priority),
+            name,
+        )
+
+
+statements = cache(Statements)
+
+
 class Store:
     """Tickets, instances, timers, the outbox, the timeline and the journal, in one database."""
 
@@ -54,17 +74,8 @@ class Store:
         self._loader = Loader(name, cached)
         self._writer = Writer(name, cached, self._loader)
         self._retention = Retention(name, cached)
-        self._due = Due(name)
-        self._pulse = Insert(pulse, name, upsert=True)
-        self._secret, _ = compiled(select(secrets.c.value).where(secrets.c.name == bindparam("name")), name)
-        self._put_secret, _ = compiled(insert(secrets), name)
-        self._last_quarantined, _ = compiled(select(func.max(quarantine.c.id)), name)
-        self._last_journal, _ = compiled(select(func.max(journal.c.id)), name)
-        self._quarantine = Insert(quarantine, name)
-        self._counts, _ = compiled(
-            select(tickets.c.status, tickets.c.priority, func.count()).group_by(tickets.c.status, tickets.c.priority),
-            name,
-        )
+        self._due = due(name)
+        self._sql = statements(name)
 
     @classmethod
     def open(
@@ -117,7 +128,7 @@ class Store:
             if cached.next_ticket is None:
                 self._loader.count(cursor)
             if bodies and not cached.next_journal:
-                cursor.execute(self._last_journal)
+                cursor.execute(self._sql.last_journal)
                 cached.next_journal = (cursor.fetchone()[0] or 0) + 1
             written = self._writer.write(cursor, batch, bodies)
         written.remember()
@@ -161,14 +172,14 @@ class Store:
         source, sender, data = ("", "", None) if body is None else (body.source, body.sender, body.data)
         texts = [_storable(text) for text in (event_repr, error, source, sender)]
         with self._session.transaction() as cursor:
-            cursor.execute(self._last_quarantined)
+            cursor.execute(self._sql.last_quarantined)
             number = (cursor.fetchone()[0] or 0) + 1
-            self._quarantine.run(cursor, [(number, now, *texts, data)])
+            self._sql.quarantine.run(cursor, [(number, now, *texts, data)])
 
     def ping(self, now: Instant) -> None:
         """A tiny durable write. Raises StoreUnavailableError when the store takes none."""
         with self._session.transaction() as cursor:
-            self._pulse.run(cursor, [("ping", now)])
+            self._sql.pulse.run(cursor, [("ping", now)])
 
     def prune(self, now: Instant, keep: Span, max_bytes: int) -> bool:
         """One bounded step of retention. True: there is more to do."""
@@ -180,17 +191,17 @@ class Store:
     def secret(self, name: str, make: Callable[[], str]) -> str:
         """The secret of this name, made once and kept."""
         with self._session.transaction() as cursor:
-            cursor.execute(self._secret, (name,))
+            cursor.execute(self._sql.secret, (name,))
             row = cursor.fetchone()
             if row is None:
                 row = (make(),)
-                cursor.execute(self._put_secret, (name, row[0]))
+                cursor.execute(self._sql.put_secret, (name, row[0]))
             return str(row[0])
 
     def counts(self) -> dict[tuple[str, str], int]:
         """How many tickets there are by (status, priority)."""
         with self._session.reading() as cursor:
-            cursor.execute(self._counts)
+            cursor.execute(self._sql.counts)
             return {(status, priority): count for status, priority, count in cursor.fetchall()}
 
     def reader(self) -> Reader:

@@ -5,6 +5,7 @@ the batch's first change of it; one row that does not is a conflict, and then no
 """
 
 from collections.abc import Sequence
+from functools import cache
 
 from daemon.store import journal as framing
 from daemon.store import rows
@@ -102,32 +103,42 @@ class Batch:
             self.cancelled[at] = None  # what stood there before was replaced by the one that is cancelled now
 
 
+class Statements:
+    """The statements of a dialect, compiled once."""
+
+    def __init__(self, name: str) -> None:
+        fence = ("id", "version")
+        self.insert_ticket = Insert(tickets, name)
+        self.update_ticket = Update(
+            tickets, name, ("key", "group_key", "live", "status", "priority", "version", "doc"), fence
+        )
+        self.advance_ticket = Update(tickets, name, ("version", "doc"), fence)  # touches no index
+        self.insert_instance = Insert(instances, name)
+        self.update_instance = Update(instances, name, ("ticket", "version", "doc"), fence)
+        self.advance_instance = Update(instances, name, ("version", "doc"), fence)
+        self.put_series = Insert(series, name, upsert=True)
+        self.insert_entries = Insert(timeline, name)
+        self.put_timer = Insert(timers, name, upsert=True)
+        self.cancel_timer = Delete(timers, name, ("subject", "kind"))
+        self.cancel_timer_of = Delete(timers, name, ("subject", "kind", "generation"))
+        self.insert_delivery = Insert(deliveries, name)
+        changing = ("gravity", "wake_at", "kind", "address", "state", "attempt", "doc")
+        self.update_delivery = Update(deliveries, name, changing, ("key", "state", "attempt"))
+        self.put_sender = Insert(senders, name, upsert=True)
+        self.insert_journal = Insert(journal, name)
+
+
+statements = cache(Statements)
+
+
 class Writer:
-    """The statements, compiled once, and the order in which a batch becomes rows."""
+    """The order in which a batch becomes rows."""
 
     def __init__(self, name: str, cached: Cached, loader: Loader) -> None:
         self._cached = cached
         self._loader = loader
+        self._sql = statements(name)
         self._sorted = name == "postgresql"  # rows in one order everywhere, so that two writers cannot deadlock
-        fence = ("id", "version")
-        self._insert_ticket = Insert(tickets, name)
-        self._update_ticket = Update(
-            tickets, name, ("key", "group_key", "live", "status", "priority", "version", "doc"), fence
-        )
-        self._advance_ticket = Update(tickets, name, ("version", "doc"), fence)  # touches no index
-        self._insert_instance = Insert(instances, name)
-        self._update_instance = Update(instances, name, ("ticket", "version", "doc"), fence)
-        self._advance_instance = Update(instances, name, ("version", "doc"), fence)
-        self._put_series = Insert(series, name, upsert=True)
-        self._insert_entries = Insert(timeline, name)
-        self._put_timer = Insert(timers, name, upsert=True)
-        self._cancel_timer = Delete(timers, name, ("subject", "kind"))
-        self._cancel_timer_of = Delete(timers, name, ("subject", "kind", "generation"))
-        self._insert_delivery = Insert(deliveries, name)
-        changing = ("gravity", "wake_at", "kind", "address", "state", "attempt", "doc")
-        self._update_delivery = Update(deliveries, name, changing, ("key", "state", "attempt"))
-        self._put_sender = Insert(senders, name, upsert=True)
-        self._insert_journal = Insert(journal, name)
 
     # ---------------------------------------------------------------- the transaction
     def write(self, cursor: Cursor, batch: Batch, bodies: Sequence[framing.Body]) -> "Written":
@@ -142,15 +153,15 @@ class Writer:
         if batch.tickets:
             self._write_tickets(cursor, batch, written)
         if batch.entries:
-            self._insert_entries.run(cursor, [rows.entries_row(some) for some in batch.entries.values()])
+            self._sql.insert_entries.run(cursor, [rows.entries_row(some) for some in batch.entries.values()])
         if batch.cancelled:
             self._cancel_timers(cursor, batch)
         if batch.timers:
-            self._put_timer.run(cursor, self._in_order([rows.timer_row(timer) for timer in batch.timers.values()]))
+            self._sql.put_timer.run(cursor, self._in_order([rows.timer_row(timer) for timer in batch.timers.values()]))
         if batch.deliveries:
             self._write_deliveries(cursor, batch)
         if batch.senders:
-            self._put_sender.run(cursor, self._in_order([rows.sender_row(one) for one in batch.senders.values()]))
+            self._sql.put_sender.run(cursor, self._in_order([rows.sender_row(one) for one in batch.senders.values()]))
         return written
 
     def _in_order(self, some: list[rows.Row]) -> list[rows.Row]:
@@ -166,7 +177,7 @@ class Writer:
             self._cached.next_journal, min(times), max(times), len(bodies), alerts, raw_bytes, len(data),
             framing.CODEC, data,
         )  # fmt: skip
-        self._insert_journal.run(cursor, [row])
+        self._sql.insert_journal.run(cursor, [row])
         return len(data)
 
     def _write_instances(self, cursor: Cursor, batch: Batch, written: "Written") -> None:
@@ -190,9 +201,9 @@ class Writer:
             else:
                 updated.append((ticket, version, doc, id_, first - 1))
         if new:
-            self._insert_instance.run(cursor, new)
-        _fenced(cursor, self._advance_instance, advanced, "an instance")
-        _fenced(cursor, self._update_instance, updated, "an instance")
+            self._sql.insert_instance.run(cursor, new)
+        _fenced(cursor, self._sql.advance_instance, advanced, "an instance")
+        _fenced(cursor, self._sql.update_instance, updated, "an instance")
 
     def _write_series(self, cursor: Cursor, batch: Batch, written: "Written") -> None:
         new = written.new_instances
@@ -205,7 +216,7 @@ class Writer:
             row = rows.series_row(number, one)
             made.append(row)
             written.series.append((one, len(row[-1])))
-        self._put_series.run(cursor, self._in_order(made))
+        self._sql.put_series.run(cursor, self._in_order(made))
 
     def _numbers(self, cursor: Cursor, keys: set[str]) -> dict[str, int]:
         """The store's numbers of instances: from memory, and those forgotten meanwhile from the store."""
@@ -238,18 +249,18 @@ class Writer:
             else:
                 updated.append((*columns, version, doc, id_, first - 1))
         # Updates first: a ticket that ends gives its key free for a new one in the same batch.
-        _fenced(cursor, self._advance_ticket, advanced, "a ticket")
-        _fenced(cursor, self._update_ticket, updated, "a ticket")
+        _fenced(cursor, self._sql.advance_ticket, advanced, "a ticket")
+        _fenced(cursor, self._sql.update_ticket, updated, "a ticket")
         if new:
-            self._insert_ticket.run(cursor, new)
+            self._sql.insert_ticket.run(cursor, new)
 
     def _cancel_timers(self, cursor: Cursor, batch: Batch) -> None:
         whatever = [at for at, generation in batch.cancelled.items() if generation is None]
         of_one = [(*at, generation) for at, generation in batch.cancelled.items() if generation is not None]
         if whatever:
-            self._cancel_timer.run(cursor, whatever)
+            self._sql.cancel_timer.run(cursor, whatever)
         if of_one:
-            self._cancel_timer_of.run(cursor, of_one)
+            self._sql.cancel_timer_of.run(cursor, of_one)
 
     def _write_deliveries(self, cursor: Cursor, batch: Batch) -> None:
         new: list[rows.Row] = []
@@ -261,8 +272,8 @@ class Writer:
             else:
                 updated.append((*row[2:], key, *was))
         if new:
-            self._insert_delivery.run(cursor, self._in_order(new))
-        _fenced(cursor, self._update_delivery, updated, "a delivery")
+            self._sql.insert_delivery.run(cursor, self._in_order(new))
+        _fenced(cursor, self._sql.update_delivery, updated, "a delivery")
 
 
 class Written:
@@ -284,20 +295,7 @@ class Written:
         cached.next_instance += len(self.new_instances)
         if self.journal_bytes:
             cached.next_journal += 1
-        touched: dict[str, Bundle] = {}
-        for key, (instance, _) in batch.instances.items():
-            number = self.new_instances.get(key)
-            bundle = Bundle(number, instance, whole=True) if number is not None else cached.bundles.get(key)
-            if bundle is not None:
-                bundle.instance = instance
-                touched[key] = bundle
-        for one, text_bytes in self.series:
-            bundle = touched.get(one.key) or cached.bundles.get(one.key)
-            if bundle is not None:
-                bundle.put(one, text_bytes)
-                touched[one.key] = bundle
-        for key, bundle in touched.items():
-            cached.bundles.put(key, bundle, bundle.weight)
+        self._remember_instances()
         for id_, (ticket, _) in batch.tickets.items():
             cached.tickets.put(id_, ticket, self.ticket_weights[id_])
             if cached.next_ticket is not None and id_ >= cached.next_ticket:
@@ -309,6 +307,26 @@ class Written:
                 cached.deliveries.drop(key)
         for sender in batch.senders.values():
             cached.senders.put(sender.name, sender)
+
+    def _remember_instances(self) -> None:
+        cached, batch = self._cached, self._batch
+        bundles: dict[str, Bundle | None] = {}
+        for key, (instance, _) in batch.instances.items():
+            number = self.new_instances.get(key)
+            if number is not None:
+                bundles[key] = Bundle(number, instance, whole=True)
+            elif (bundle := cached.bundles.get(key)) is not None:
+                bundle.instance = instance
+                bundles[key] = bundle
+        for one, text_bytes in self.series:
+            key = one.key
+            if key not in bundles:
+                bundles[key] = cached.bundles.get(key)
+            if (bundle := bundles[key]) is not None:
+                bundle.put(one, text_bytes)
+        for key, bundle in bundles.items():
+            if bundle is not None:
+                cached.bundles.put(key, bundle, bundle.weight)
 
 
 def _fenced(cursor: Cursor, statement: Update, some: list[rows.Row], what: str) -> None:

@@ -1,6 +1,6 @@
 """The store on a real PostgreSQL: all that holds for every store, and what only a server can do to it.
 
-Law: the tests of `tests/daemon/store/test_store.py` run here as they are, each in a schema of its own.
+Law: the tests of `tests/daemon/store/test_store*.py` run here as they are, each in a schema of its own.
 """
 
 import os
@@ -28,8 +28,10 @@ from daemon.store.store import (
 )
 from rules.commands import PutTicket, Schedule
 from rules.state import Concerns
+from tests.daemon.store.conftest import opened, store  # noqa: F401 -- fixtures, over a `url` of this file
 from tests.daemon.store.nouns import T0, a_body, a_ticket, a_timer, opening, read
 from tests.daemon.store.test_store import *  # noqa: F403 -- the contract, as its own file says
+from tests.daemon.store.test_store_keeping import *  # noqa: F403 -- and its second half
 from tests.peers.harness import free_port
 
 SCRIPT = Path(__file__).with_name("postgresql.sh")
@@ -90,12 +92,12 @@ def url(admin: Any, server_url: str) -> str:
 
 @pytest.fixture
 def pg(url: str) -> Iterator[Store]:
-    store = Store.open(url, busy_timeout_s=0.2)
+    store = Store.open(url, busy_timeout_s=0.2)  # noqa: F811
     yield store
     store.close()
 
 
-def tickets(store: Store) -> set[int]:
+def tickets(store: Store) -> set[int]:  # noqa: F811
     return set(store.load(Concerns(tickets=set(range(9)))).tickets)
 
 

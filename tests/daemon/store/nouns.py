@@ -1,14 +1,18 @@
 """Nouns for the tests of the store, and the commands of a ticket that opens."""
 
+from collections.abc import Callable, Iterator
+from contextlib import closing
 from typing import Any
 
 from msgspec.structs import replace
 
 from daemon.store.journal import Body
+from daemon.store.store import Store
 from rules.commands import Command, Deliver, PutInstance, PutSeries, PutTicket, Record, Schedule
 from rules.instants import MINUTE, Instant, parse_instant
 from rules.model import Delivery, Entry, Instance, Phase, Purpose, Run, Series, Status, Ticket, Timer, Told
 
+Opened = Callable[..., Store]  # opens the test's store; opening it again closes it first, as a restart does
 T0: Instant = parse_instant("2026-03-02T12:00:00Z")
 
 
@@ -102,3 +106,20 @@ def full_nouns() -> tuple[Series, Instance, Ticket, Entry, Timer, Delivery]:
             error="451 later", tier="L2",
         ),
     )  # fmt: skip
+
+
+def read(store: Store, what: str, *args: Any, **options: Any) -> Any:
+    """The answer of a reader of its own, a list where it would be given piece by piece."""
+    with closing(store.reader()) as reader:
+        found = getattr(reader, what)(*args, **options)
+        return list(found) if what == "journal" else found
+
+
+def commit(store: Store, *commands: Command) -> None:
+    store.commit(commands, (), T0)
+
+
+def before_and_after_a_restart(store: Store, opened: Opened) -> Iterator[Store]:
+    """What is remembered and what is stored must be the same."""
+    yield store
+    yield opened()
