@@ -18,6 +18,7 @@ from daemon.auth import Auth
 from daemon.batch import Writer
 from daemon.clock import Clock, SystemClock
 from daemon.config import Settings
+from daemon.entries import EntryLog
 from daemon.executor import Executor, Inline, OwnedThread
 from daemon.health import Health
 from daemon.ingest import BusyError, Ingest
@@ -35,24 +36,19 @@ from daemon.tasks import Supervisor, within
 from daemon.timers import POLL_S_MAX, Timers
 from daemon.web.server import Server
 from daemon.wiring import language_kinds, make_notifiers, secrets_of, snapshot_of
-from rules.commands import Decision, Record
 from rules.concerns import concerns
 from rules.decide import decide
-from rules.events import AlertsReceived, Event
+from rules.events import AlertsReceived
 from rules.instants import SECOND
 from rules.language import Problem
-from rules.tickets.timeline import What
 
 T = TypeVar("T")
 
 PROBLEMS_LOGGED_MAX: Final = 20
-ENTRIES_LOGGED_MAX: Final = 20  # of one commit; the timelines hold them all
 SHUTDOWN_S: Final = 3.0  # for answers on their way out when the listener closes
 REPORT_AGAIN_S: Final = 5.0
-_LOUD: Final = frozenset({What.FAILED, What.UNKNOWN, What.EXHAUSTED, What.NOBODY, What.REFUSED, What.SKIPPED})
 
 _log = structlog.get_logger("daemon.app")
-_timeline = structlog.get_logger("daemon.timeline")
 
 
 class Daemon:
@@ -154,7 +150,7 @@ class Daemon:
             inbox_max=limits.inbox,
             deadline_s=limits.body_deadline / SECOND,
         )
-        self.ingest.listen(log_entries)
+        self.ingest.listen(EntryLog(self.clock))
         self.timers = Timers(
             self.store, self.executor, self.ingest, self.clock, self.health, poll_s_max=self._poll_s_max
         )
@@ -261,21 +257,3 @@ class Daemon:
 
 def _tell_problems(what: str, problems: Sequence[Problem]) -> None:
     _log.error(what, problems=[str(one) for one in problems[:PROBLEMS_LOGGED_MAX]], count=len(problems))
-
-
-def log_entries(decisions: Sequence[tuple[Event, Decision]]) -> None:
-    """Each new timeline entry is a log line too, with its reason; of a big commit only the first, and how many more."""
-    logged = left = 0
-    for _, decision in decisions:
-        for command in decision.commands:
-            if type(command) is not Record:
-                continue
-            if logged >= ENTRIES_LOGGED_MAX:
-                left += 1
-                continue
-            logged += 1
-            entry = command.entry
-            tell = _timeline.warning if entry.what in _LOUD else _timeline.info
-            tell(entry.what, ticket=f"T-{entry.ticket}", who=entry.who, why=entry.why)
-    if left:
-        _timeline.info("more timeline entries in the same commit", count=left)

@@ -33,8 +33,12 @@ def main() -> int:
     """Measures, prints, and says whether every bound holds."""
     parser = argparse.ArgumentParser(prog="make bench ARGS=…", description=__doc__.split("\n", maxsplit=1)[0])
     length = parser.add_mutually_exclusive_group()
-    length.add_argument("--quick", action="store_const", dest="plan", const="quick", help="a minute; 20,000 tickets")
-    length.add_argument("--full", action="store_const", dest="plan", const="full", help="a quarter of an hour")
+    length.add_argument(
+        "--quick", action="store_const", dest="plan", const="quick", help="some two minutes; 20,000 tickets"
+    )
+    length.add_argument(
+        "--full", action="store_const", dest="plan", const="full", help="longer rounds, and more of them"
+    )
     parser.add_argument("--only", action="append", choices=PARTS, help="this part; may be repeated")
     parser.add_argument("--json", action="store_true", help="print JSON instead of a table")
     parser.add_argument("--folder", type=Path, default=Path("build"), help="a folder on the disk to be measured")

@@ -53,7 +53,7 @@ async def lived(house: House) -> House:
     house.metrics.policy(ok=True, loaded_at=START)
     await house.ingest.submit(*a_body(an_alert(service="cart")))
     await house.clock.advance(90)
-    await house.ingest.submit(Responded(1, "acknowledge", Actor("amina")))
+    await house.ingest.submit(Responded(1, "acknowledge", Actor("omar")))
     await house.clock.advance(30)
     now = house.clock.now()
     await house.ingest.submit(*a_body(an_alert(False, ends=now, service="cart"), at=now))

@@ -76,7 +76,7 @@ async def test_who_may_not_acknowledge_gets_no_link(make_house: MakeHouse) -> No
 
 async def test_a_notice_carries_no_link(house: House) -> None:
     await opened(house)
-    await house.ingest.submit(Responded(1, "acknowledge", Actor("amina")))
+    await house.ingest.submit(Responded(1, "acknowledge", Actor("omar")))
     await settle()
     page, notice = house.mailbox.sent
     assert page.links
