@@ -10,6 +10,7 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Any, Final, Protocol, TypeVar
 
 from daemon.ingest import BusyError
+from daemon.store.errors import StoreUnavailableError
 
 T = TypeVar("T")
 
@@ -54,7 +55,10 @@ class Readers:
         if reader is None:
             reader = self._own.reader = self._reader()
             self._made.append(reader)
-        return read(reader)
+        try:
+            return read(reader)
+        except StoreUnavailableError:  # the reader has let go of its connection: a fresh one sees what stands there now
+            return read(reader)
 
     def close(self) -> None:
         """Waits for what runs, then closes the readers that can be closed."""

@@ -69,7 +69,7 @@ class PutSender(Noun, frozen=True):
 
 
 class Raise(Noun, frozen=True):
-    """After the commit, put this event of ticketd's own on the path (its own troubles are alerts like others)."""
+    """Decide this event of ticketd's own too, in the same transaction (its own troubles are alerts like others)."""
 
     event: AlertsReceived
 

@@ -7,6 +7,7 @@ import pytest
 
 from daemon.ingest import BusyError
 from daemon.readers import READS_MAX, Readers
+from daemon.store.errors import StoreUnavailableError
 
 
 class Reader:
@@ -45,4 +46,21 @@ async def test_too_many_reads_at_once_are_told_to_come_again() -> None:
     release.set()
     assert all(await asyncio.gather(*waiting))
     assert await readers.run(lambda _: 7) == 7
+    readers.close()
+
+
+async def test_a_read_that_lost_its_connection_is_made_once_more() -> None:
+    readers = Readers(Reader, threads=1)
+    stumbles = [True]
+
+    def read(_: object) -> int:
+        if stumbles:
+            stumbles.pop()
+            raise StoreUnavailableError("disk I/O error")
+        return 7
+
+    assert await readers.run(read) == 7
+    stumbles += [True, True]
+    with pytest.raises(StoreUnavailableError):
+        await readers.run(read)
     readers.close()
