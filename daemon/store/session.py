@@ -13,7 +13,7 @@ from daemon.store.engine import Connection, Database
 from daemon.store.errors import ConflictError, StoreError, StoreUnavailableError
 from daemon.store.sql import Cursor
 
-log = structlog.get_logger("ticketd.store")
+log = structlog.get_logger("daemon.store")
 
 
 class Session:

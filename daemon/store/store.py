@@ -111,7 +111,9 @@ class Store:
     def load(self, concerns: Concerns) -> State:
         """What a batch of events touches, as committed. Raises StoreUnavailableError."""
         with self._session.reading() as cursor:
-            return self._loader.load(cursor, concerns)
+            state = self._loader.load(cursor, concerns)
+        self._cached.trim()
+        return state
 
     def commit(self, commands: Sequence[Command], bodies: Sequence[Body], now: Instant) -> None:
         """All of it or nothing, on the disk when this returns.

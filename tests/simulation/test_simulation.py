@@ -6,9 +6,11 @@ whatever order a process hashes its strings.
 TICKETD_SEEDS says how many seeds (100); TICKETD_SEED_FIRST where they begin (1).
 """
 
+import ctypes
 import json
 import multiprocessing
 import os
+import signal
 import subprocess
 import sys
 import tempfile
@@ -32,6 +34,7 @@ EXPECTED = (
     "late copy from the other Alertmanager", "channel: again", "channel: refused", "channel: lost",
     "channel: lost after all", "channel: hangs", "channel: dies", "channel: dies after",
 )  # fmt: skip
+PR_SET_PDEATHSIG = 1
 TRACE = """
 import sys, tempfile, pathlib
 from tests.simulation.world import Plan, play
@@ -52,11 +55,22 @@ def run(seed: int, replicas: int, plant: str | None = None) -> tuple[int, list[s
     return seed, ledger.broken, seen
 
 
+def _die_with_parent() -> None:
+    """A worker must not outlive a run that is ended from outside."""
+    ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
+
+
+def pooled() -> ProcessPoolExecutor:
+    """Workers on all processors."""
+    context = multiprocessing.get_context("spawn")
+    return ProcessPoolExecutor(WORKERS, mp_context=context, initializer=_die_with_parent)
+
+
 def many(jobs: Iterable[tuple[int, int]]) -> tuple[dict[int, list[str]], Counter[str]]:
     """All these seeds, on all processors."""
     broken: dict[int, list[str]] = {}
     seen: Counter[str] = Counter()
-    with ProcessPoolExecutor(WORKERS, mp_context=multiprocessing.get_context("spawn")) as pool:
+    with pooled() as pool:
         for done in as_completed([pool.submit(run, seed, replicas) for seed, replicas in jobs]):
             seed, found, counted = done.result()
             seen += counted
@@ -87,7 +101,7 @@ def test_no_promise_is_broken_when_two_daemons_share_a_store(capsys: pytest.Capt
 @pytest.mark.timeout(600)
 @pytest.mark.parametrize("plant", PLANTS, ids=lambda plant: plant.name)
 def test_a_planted_bug_is_caught(plant: Plant) -> None:
-    with ProcessPoolExecutor(WORKERS, mp_context=multiprocessing.get_context("spawn")) as pool:
+    with pooled() as pool:
         jobs = [pool.submit(run, FIRST + number, plant.replicas, plant.name) for number in range(CAUGHT_WITHIN)]
         caught = None
         for job in jobs:
