@@ -18,6 +18,7 @@ from rules.instants import SECOND, Instant
 
 PING_S: Final = 5.0  # after a commit this old, a ping asks whether the store takes another
 PING_FAILED_S: Final = 1.0
+PING_PAUSE_S_MIN: Final = 0.01  # a remainder of rounding must not make it spin
 STORE_S_MAX: Final = 9.0
 LATE_S_MAX: Final = 10.0  # I4: a first attempt within this of its time
 BEHIND_S_MAX: Final = 5.0  # how long lateness may last before it counts: catching up after an outage is no failure
@@ -146,8 +147,8 @@ class Health:
     async def ping(self, executor: Executor, store: Pinged) -> None:
         """Asks the store for a small commit when none was taken for a while, so that trouble shows, and its end too."""
         while True:
-            await self._clock.sleep(self._until_ping())
-            if self._until_ping() > 0 and self._store_error is None:
+            await self._clock.sleep(max(self._until_ping(), PING_PAUSE_S_MIN))
+            if self._until_ping() > PING_PAUSE_S_MIN and self._store_error is None:
                 continue
             try:
                 await executor.run(store.ping, self._clock.now())

@@ -130,7 +130,8 @@ class Ledger:
         for key, row in self.deliveries.items():
             if row.state is Sending.DELIVERED and not self.taken[key]:
                 self.violated("I3", now, f"{key} counts as delivered and nobody got it")
-            if row.state is Sending.SENDING or (row.state is Sending.DUE and row.due_at < now - 60_000_000):
+            lost = row.state is Sending.SENDING and (row.deadline_at is None or row.deadline_at < now)
+            if lost or (row.state is Sending.DUE and row.due_at < now - 60_000_000):
                 self.violated("I3", now, f"{key} was due and is still {row.state.value}")
         for ticket in self.tickets.values():
             wrong = verify(self.timeline[ticket.id], head=ticket.head, count=ticket.entries)

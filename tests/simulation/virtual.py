@@ -12,6 +12,8 @@ from typing import Any
 
 from rules.instants import SECOND, Instant
 
+RESOLUTION_S = 1e-6
+
 
 class NothingToWaitForError(Exception):
     """The simulated world stands still: no timer, nothing ready. In life this would be a hang."""
@@ -27,7 +29,8 @@ class _Jump(selectors.BaseSelector):
     def select(self, timeout: float | None = None) -> list[tuple[selectors.SelectorKey, int]]:
         if timeout is None:
             raise NothingToWaitForError
-        self.jumped += max(0.0, timeout)
+        if timeout > 0:
+            self.jumped += max(timeout, RESOLUTION_S)  # less would be lost in rounding, and time would stand still
         return []
 
     def register(self, fileobj: object, events: int, data: object = None) -> selectors.SelectorKey:
