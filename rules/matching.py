@@ -15,6 +15,8 @@ if TYPE_CHECKING:
 
 OPERATORS: Final = ("=~", "!~", "!=", "=")
 CHOICES_MAX: Final = 1_000  # an expression of more alternatives is left to RE2
+VERDICTS_MAX: Final = 64  # remembered by one matcher: labels that rules match on have few values
+VERDICT_CHARS_MAX: Final = 100
 _LITERALS: Final = re.compile(r"[^\\.+*?()\[\]{}^$]*")  # nothing but texts and |
 _BARE_NAME: Final = re.compile(r"[^\s{}!=~,\\\"'`]+")
 _ESCAPES: Final = str.maketrans({"\\": "\\\\", '"': '\\"', "\n": "\\n", "\r": "\\r", "\t": "\\t"})
@@ -37,6 +39,7 @@ class Matcher:
     value: str
     pattern: Any = field(default=None, compare=False, repr=False)
     choices: frozenset[str] | None = field(default=None, compare=False, repr=False)  # known of plain alternatives
+    verdicts: dict[str, bool] = field(default_factory=dict, compare=False, repr=False)  # of the first texts met
 
     def holds(self, labels: Mapping[str, str]) -> bool:
         """Whether these labels satisfy the matcher."""
@@ -54,8 +57,13 @@ class Matcher:
     def _accepts(self, have: str) -> bool:
         if self.choices is not None:
             return have in self.choices
-        # As bytes: half the cost of str, and half a surrogate pair is no reason to fail.
-        return self.pattern.fullmatch(have.encode("utf-8", "surrogatepass")) is not None
+        verdict = self.verdicts.get(have)
+        if verdict is None:
+            # As bytes: half the cost of str, and half a surrogate pair is no reason to fail.
+            verdict = self.pattern.fullmatch(have.encode("utf-8", "surrogatepass")) is not None
+            if len(self.verdicts) < VERDICTS_MAX and len(have) <= VERDICT_CHARS_MAX:
+                self.verdicts[have] = verdict
+        return verdict
 
     def __str__(self) -> str:
         """As it is written in a file."""
