@@ -9,12 +9,14 @@ from typing import Final
 
 from msgspec.structs import replace
 
-from rules import instances
+from rules import flapping, instances
 from rules.case import DAEMON, Case
 from rules.commands import Accepted, PutSender, Raise
 from rules.events import AlertsReceived
+from rules.instances import Evidence
 from rules.instants import MINUTE, SECOND, Instant, format_instant
-from rules.model import Alert, Instance, Phase, Sender, Series, Timer
+from rules.model import Alert, Instance, Phase, Reading, Sender, Series, Timer, Verdict
+from rules.policy import Rule
 from rules.state import EXPIRING_MAX
 from rules.tickets.identity import Route, fingerprint, subject_of_instance
 
@@ -43,7 +45,10 @@ def received(case: Case, event: AlertsReceived, routes: "list[tuple[Alert, tuple
     return Accepted(tuple(tickets), tuple(sorted(outcomes.items())))
 
 
-_ORDER: Final = ("opened", "reopened", "joined", "pending", "resolved", "recovering", "repeat", "stale", "unknown")
+_ORDER: Final = (
+    "opened", "reopened", "joined", "held", "suppressed", "would_open", "pending", "open", "resolved", "recovering",
+    "repeat", "stale", "unknown",
+)  # fmt: skip
 
 
 def _gravest(words: list[str]) -> str:
@@ -87,8 +92,14 @@ def _fires(
         )
     else:
         instance = replace(instance, firing=instance.firing + joins, version=instance.version + 1)
-    was = instance.phase
-    instance, word = instances.bad(case, instance, route.rule, min(alert.starts_at, event.received_at), fresh)
+    was, before = instance.phase, instance
+    if route.rule.flap is not None:
+        instance = flapping.taken(case, route.rule, instance, Verdict.BAD, case.now)
+    seen = Evidence(case.now, Reading(alert.labels, alert.annotations), timer=instances.FOR)
+    since = min(alert.starts_at, event.received_at)
+    instance, word = instances.bad(case, _judged(case, instance, route.rule), route.rule, since, seen)
+    if instance.flapping:
+        flapping.told(case, before, instance, case.now)
     case.put_instance(_expire_at(case, instance, alert.expires_at), was)
     return word
 
@@ -112,8 +123,9 @@ def _repeats(
             case.put_instance(instance, instance.phase)
     if instance is not None and instances.restless(case, instance, route.rule):
         was = instance.phase
+        seen = Evidence(case.now, Reading(series.labels, series.annotations), timer=instances.FOR)
         instance, word = instances.bad(
-            case, replace(instance, version=instance.version + 1), route.rule, series.received_at, series
+            case, replace(instance, version=instance.version + 1), route.rule, series.received_at, seen
         )
         case.put_instance(instance, was)
         return word
@@ -150,10 +162,34 @@ def _quiet(
     instance = replace(instance, firing=max(0, instance.firing - 1), version=instance.version + 1)
     word = "resolved"
     if instance.firing == 0:
-        clear_since = min(max(ends, series.starts_at), now)
-        instance, word = instances.clear(case, instance, case.policy.rule(rule_id), clear_since)
+        rule = case.policy.rule(rule_id)
+        if rule is not None:
+            before = _judged(case, instance, rule)
+            instance = flapping.taken(case, rule, before, Verdict.CLEAR, case.now)
+            flapping.told(case, before, instance, case.now)
+        if flapping.held_open(instance):
+            word = "open"
+        else:
+            instance, word = instances.clear(case, instance, rule, min(max(ends, series.starts_at), now))
     case.put_instance(instance, was)
     return word
+
+
+def _judged(case: Case, instance: Instance, rule: Rule) -> Instance:
+    """Its rule's id of today; and where others depend on it, when it was last judged."""
+    if rule.id not in case.policy.dependents:
+        return instance if instance.rule == rule.id else replace(instance, rule=rule.id)
+    return replace(instance, rule=rule.id, judged_at=case.now)
+
+
+def looked(case: Case, instance: Instance, rule: Rule, series: Series | None) -> tuple[Instance, str]:
+    """The instance is judged though nothing came."""
+    if instance.flapping:
+        instance = flapping.taken(case, rule, instance, None, case.now)
+        if not instance.flapping and not instance.firing and instance.phase is Phase.OPEN:
+            return instances.clear(case, instance, rule, case.now)
+    reading = None if series is None else Reading(series.labels, series.annotations)
+    return instances.looked(case, instance, rule, reading)
 
 
 def heard(case: Case, event: AlertsReceived) -> None:

@@ -9,15 +9,16 @@ from typing import Any, Final
 
 from msgspec.structs import replace
 
-from rules.commands import Cancel, Command, Deliver, PutInstance, PutSeries, PutTicket, Record, Schedule
+from rules.commands import Cancel, Command, Deliver, PutInstance, PutSeries, PutTicket, PutWindow, Record, Schedule
 from rules.instants import Instant
-from rules.model import Delivery, Instance, Phase, Series, Status, Ticket, Timer
-from rules.policy import Policy
-from rules.state import State
-from rules.tickets.identity import subject_of_ticket
+from rules.model import LIVE, Delivery, Instance, Phase, Series, Status, Ticket, Timer, Window
+from rules.policy import Policy, Rule
+from rules.state import Bond, State
+from rules.tickets.identity import subject_of_instance, subject_of_ticket
 from rules.tickets.timeline import What, entry
 
 DAEMON: Final = "ticketd"
+LOOK: Final = "look"  # the timer of an instance that is to be judged though nothing may come
 _NOTHING: Final[Mapping[str, Any]] = {}
 
 
@@ -30,7 +31,10 @@ class Case:
         "_groups",
         "_instances",
         "_series",
+        "_storms",
+        "_tallies",
         "_was",
+        "_windows",
         "next_id",
         "now",
         "policy",
@@ -48,6 +52,9 @@ class Case:
         self._groups: dict[str, int] = {}  # group key -> its newest draft
         self._instances: dict[str, Instance] = {}
         self._series: dict[tuple[str, str], Series] = {}
+        self._windows: dict[str, dict[str, Window]] = {}
+        self._tallies: dict[str, int] = {}  # rule -> by how many its live tickets have grown
+        self._storms: dict[str, int] = {}  # rule -> its storm ticket
         self.next_id = state.next_ticket  # of the next ticket to be opened
 
     # ---- reading: what this desk changed hides what the state holds
@@ -66,6 +73,33 @@ class Case:
         name = (key, fingerprint)
         return self._series.get(name) or self.state.series.get(name)
 
+    def windows(self, key: str) -> dict[str, Window]:
+        """The windows of an instance as they are now, by fingerprint. Not to be changed."""
+        drafted = self._windows.get(key)
+        return self.state.windows.get(key, {}) if drafted is None else drafted
+
+    def bonded(self, bond: Bond) -> list[Instance]:
+        """The instances of a bond as they are now."""
+        keys = self.state.bonds.get(bond, ())
+        found = [one for key in keys if (one := self.instance(key)) is not None]
+        if self._instances:
+            found += [one for key, one in self._instances.items() if key not in keys and bond.holds(one)]
+        return found
+
+    def live_of(self, rule: Rule) -> int:
+        """How many live tickets a rule has, storm tickets apart."""
+        tallies, grown = self.state.tallies, self._tallies
+        return sum([(tallies[name].open if name in tallies else 0) + grown.get(name, 0) for name in rule.ids])
+
+    def storm_of(self, rule: Rule) -> Ticket | None:
+        """The live storm ticket of a rule."""
+        for name in rule.ids:
+            tally = self.state.tallies.get(name)
+            ticket = self.ticket(self._storms.get(name) or (tally.storm if tally is not None else None))
+            if ticket is not None and ticket.status in LIVE:
+                return ticket
+        return None
+
     def live_in_group(self, group_key: str) -> Ticket | None:
         """The newest ticket of a group, if it is loaded."""
         drafted = self._groups.get(group_key)
@@ -76,7 +110,14 @@ class Case:
         """A new ticket, made with `next_id` and version 1."""
         self.next_id += 1
         self._draft(ticket, None)
+        self._tally(ticket, 1)
         return ticket
+
+    def _tally(self, ticket: Ticket, change: int) -> None:
+        if not ticket.storm:
+            self._tallies[ticket.rule] = self._tallies.get(ticket.rule, 0) + change
+        elif change > 0:
+            self._storms[ticket.rule] = ticket.id
 
     def edit(self, ticket: Ticket, **changes: Any) -> Ticket:
         """The ticket with these fields changed."""
@@ -86,6 +127,8 @@ class Case:
             self._draft(draft, ticket.status)
         else:
             draft = self._drafts[ticket.id] = replace(known, **changes)
+        if "status" in changes and (draft.status in LIVE) != (ticket.status in LIVE):
+            self._tally(draft, 1 if draft.status in LIVE else -1)
         return draft
 
     def _draft(self, ticket: Ticket, was: Status | None) -> None:
@@ -117,6 +160,22 @@ class Case:
         """A new value of a series."""
         self._series[series.key, series.fingerprint] = series
         self._commands.append(PutSeries(series))
+
+    def put_window(self, window: Window) -> None:
+        """A new value of a window."""
+        key = window.key
+        drafted = self._windows.get(key)
+        if drafted is None:
+            drafted = self._windows[key] = dict(self.state.windows.get(key, ()))
+        drafted[window.fingerprint] = window
+        self._commands.append(PutWindow(window))
+
+    def look_at(self, instance: Instance, due_at: Instant | None) -> Instance:
+        """See to it that the instance is judged by `due_at`, whatever comes; an earlier look will see to a later."""
+        if due_at is None or (instance.look_at is not None and instance.look_at <= due_at):
+            return instance
+        self._commands.append(Schedule(Timer(subject_of_instance(instance.key), LOOK, due_at)))
+        return replace(instance, look_at=due_at)
 
     def schedule(self, timer: Timer) -> None:
         """Set the timer of (subject, kind)."""

@@ -5,7 +5,7 @@ transaction. `Decision` is what `decide` gives back.
 """
 
 from rules.events import AlertsReceived
-from rules.model import Delivery, Entry, Instance, Noun, Phase, Sender, Series, Status, Ticket, Timer
+from rules.model import Delivery, Entry, Instance, Noun, Phase, Sender, Series, Status, Ticket, Timer, Window
 
 
 class PutTicket(Noun, frozen=True):
@@ -26,6 +26,12 @@ class PutSeries(Noun, frozen=True):
     """Insert or replace a series of an instance."""
 
     series: Series
+
+
+class PutWindow(Noun, frozen=True):
+    """Insert (version 1) or update (version n, where the row has n-1) a window of an instance."""
+
+    window: Window
 
 
 class Record(Noun, frozen=True):
@@ -74,11 +80,23 @@ class Raise(Noun, frozen=True):
     event: AlertsReceived
 
 
-Command = PutTicket | PutInstance | PutSeries | Record | Schedule | Cancel | Deliver | PutDelivery | PutSender | Raise
+Command = (
+    PutTicket
+    | PutInstance
+    | PutSeries
+    | PutWindow
+    | Record
+    | Schedule
+    | Cancel
+    | Deliver
+    | PutDelivery
+    | PutSender
+    | Raise
+)
 
 
 class Accepted(Noun, frozen=True):
-    """Alerts were taken. `outcomes` counts them by what became of each (a word of a closed list)."""
+    """Alerts or samples were taken. `outcomes` counts them by what became of each (a word of a closed list)."""
 
     tickets: tuple[int, ...] = ()
     outcomes: tuple[tuple[str, int], ...] = ()

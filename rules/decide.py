@@ -4,14 +4,29 @@ The one law: pure. The same four values give the same decision on every machine 
 file and no chance, and it changes nothing but what it returns.
 """
 
-from rules import alerts, instances
-from rules.alerts import received
-from rules.case import Case
+from collections.abc import Callable, Mapping
+from typing import Any, Final
+
+from msgspec.structs import replace
+
+from rules import alerts, dependencies, instances, samples, sweeps
+from rules.case import LOOK, Case
 from rules.commands import Answer, Decision, Noted
-from rules.concerns import routes, ticket_of
-from rules.events import AlertsReceived, Delivered, DeliveryDue, Event, OpenRequested, Refused, Responded, TimerFired
+from rules.concerns import routes, sample_routes, ticket_of
+from rules.events import (
+    AlertsReceived,
+    Delivered,
+    DeliveryDue,
+    Event,
+    OpenRequested,
+    PolicyLoaded,
+    Refused,
+    Responded,
+    SamplesReceived,
+    TimerFired,
+)
 from rules.instants import Instant
-from rules.model import Instance, Ticket
+from rules.model import Instance, Reading, Ticket
 from rules.policy import Policy
 from rules.response import escalation, outbox
 from rules.state import State
@@ -21,26 +36,22 @@ from rules.tickets import answers, opening
 def decide(state: State, event: Event, now: Instant, policy: Policy) -> Decision:
     """What should happen. `state` must hold what `concerns` names for the event."""
     case = Case(state, now, policy)
-    answer = _answer(case, event)
+    answer = _BY_EVENT[type(event)](case, event)
+    dependencies.wake(case)
     return Decision(case.commands(), answer)
 
 
-def _answer(case: Case, event: Event) -> Answer:
-    match event:
-        case AlertsReceived():
-            return received(case, event, routes(event, case.policy))
-        case TimerFired():
-            return Noted(_timer(case, event))
-        case Responded():
-            return answers.responded(case, event)
-        case Refused():
-            return answers.refused(case, event)
-        case OpenRequested():
-            return answers.opened(case, event)
-        case DeliveryDue():
-            return outbox.due(case, event)
-        case Delivered():
-            return outbox.outcome(case, event)
+_BY_EVENT: Final[Mapping[type[Any], Callable[[Case, Any], Answer]]] = {
+    AlertsReceived: lambda case, event: alerts.received(case, event, routes(event, case.policy)),
+    SamplesReceived: lambda case, event: samples.received(case, event, sample_routes(event, case.policy)),
+    PolicyLoaded: lambda case, _: Noted(sweeps.loaded(case)),
+    TimerFired: lambda case, event: Noted(_timer(case, event)),
+    Responded: answers.responded,
+    Refused: answers.refused,
+    OpenRequested: answers.opened,
+    DeliveryDue: outbox.due,
+    Delivered: outbox.outcome,
+}
 
 
 def still_holds(ticket: Ticket, event: TimerFired) -> bool:
@@ -55,6 +66,9 @@ def still_holds(ticket: Ticket, event: TimerFired) -> bool:
 
 def _timer(case: Case, event: TimerFired) -> str:
     ticket_id = ticket_of(event.subject)
+    if sweeps.is_walk(event.subject):
+        case.cancel(event.subject, event.kind)
+        return sweeps.walked(case, event.subject, event.kind)
     if ticket_id is None:
         case.cancel(event.subject, event.kind)  # the row goes first: what the timer leads to may set it anew
         instance = case.instance(event.subject[2:])
@@ -76,7 +90,18 @@ def _instance_timer(case: Case, event: TimerFired, instance: Instance) -> str:
     if event.kind == alerts.EXPIRE:
         return alerts.expire_fired(case, instance)
     rule = case.policy.rule(instance.rule)
-    after = instances.timer_fired(case, instance, rule, event.kind, case.state.samples.get(instance.key))
+    series = case.state.samples.get(instance.key)
+    if event.kind == LOOK:
+        after = replace(instance, look_at=None)
+        if rule is not None:
+            after, _ = (
+                alerts.looked(case, after, rule, series)
+                if rule.condition is None
+                else samples.looked(case, after, rule)
+            )
+    else:
+        reading = None if series is None else Reading(series.labels, series.annotations)
+        after = instances.timer_fired(case, instance, rule, event.kind, reading)
     if after is not instance:
         case.put_instance(instances.written(after, instance), instance.phase)
     return f"{instance.phase} -> {after.phase}"

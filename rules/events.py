@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from msgspec import field
 
 from rules.instants import Instant
-from rules.model import Alert, Labels, Noun
+from rules.model import Alert, Labels, Noun, Sample
 
 
 class AlertsReceived(Noun, frozen=True):
@@ -20,6 +20,21 @@ class AlertsReceived(Noun, frozen=True):
     alerts: tuple[Alert, ...]
     truncated: int = 0
     attributes: Mapping[str, str] = field(default_factory=dict)  # receiver, groupKey …: kept, never an identity
+
+
+class SamplesReceived(Noun, frozen=True):
+    """Probe results or heartbeats. A heartbeat's fields: `ok` 1 or 0 (and `exit_code`), or `start` 1."""
+
+    source: str  # the source connector's kind: "probe", "heartbeat"
+    sender: str
+    received_at: Instant
+    samples: tuple[Sample, ...]
+
+
+class PolicyLoaded(Noun, frozen=True):
+    """A policy has come into force, at start or by a reload: what stands is judged anew by it."""
+
+    version: str
 
 
 class Actor(Noun, frozen=True):
@@ -92,4 +107,14 @@ class Delivered(Noun, frozen=True):
     retry_after: int | None = None  # µs, the provider's wish
 
 
-Event = AlertsReceived | Responded | Refused | OpenRequested | TimerFired | DeliveryDue | Delivered
+Event = (
+    AlertsReceived
+    | SamplesReceived
+    | Responded
+    | Refused
+    | OpenRequested
+    | TimerFired
+    | DeliveryDue
+    | Delivered
+    | PolicyLoaded
+)

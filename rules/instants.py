@@ -27,6 +27,7 @@ _TEXT: Final = re.compile(
 )
 _SPAN: Final = re.compile(r"(?:(\d+)y)?(?:(\d+)w)?(?:(\d+)d)?(?:(\d+)h)?(?:(\d+)m)?(?:(\d+)s)?(?:(\d+)ms)?", re.ASCII)
 _SPAN_UNITS: Final = (365 * DAY, WEEK, DAY, HOUR, MINUTE, SECOND, MILLISECOND)
+_PLAIN_CHARS: Final = 20
 _HOUR_LAST: Final = 23
 _MINUTE_LAST: Final = 59
 _SPAN_TEXT_MAX: Final = 40
@@ -38,6 +39,15 @@ INSTANT_MAX: Final[Instant] = 253_402_300_800 * SECOND - 1  # the last of year 9
 @lru_cache(maxsize=4096)
 def parse_instant(text: str) -> Instant:
     """RFC 3339 text to an instant; digits beyond microseconds are cut. Raises ValueError saying what is wrong."""
+    if (
+        len(text) == _PLAIN_CHARS and text[4] == text[7] == "-" and text[10] == "T" and text[11:13] <= "23"
+        and text[13] == text[16] == ":" and text[19] == "Z"
+    ):  # fmt: skip  # 2026-01-31T12:00:00Z, as nearly all are written, at a fifth of the cost
+        try:
+            plain = datetime.fromisoformat(text) - EPOCH
+            return (plain.days * 86_400 + plain.seconds) * SECOND
+        except ValueError:
+            pass  # what is wrong with it is said below
     found = _TEXT.fullmatch(text)
     if found is None:
         raise ValueError(f"{text[:40]!r} is not an RFC 3339 time such as 2026-01-31T12:00:00Z")

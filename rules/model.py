@@ -44,6 +44,15 @@ class Phase(StrEnum):
     PENDING = "pending"
     OPEN = "open"
     RECOVERING = "recovering"
+    SUPPRESSED = "suppressed"  # it would be open, but what it depends on is not ok
+
+
+class Verdict(StrEnum):
+    """What samples say: bad, clear, or neither (the dead band, too few samples)."""
+
+    BAD = "bad"
+    CLEAR = "clear"
+    BETWEEN = "between"
 
 
 class Purpose(StrEnum):
@@ -82,6 +91,43 @@ class Alert(Noun, frozen=True):
     generator_url: str = ""
 
 
+Point = tuple[Instant, float | None]  # a raw value and its own time; None: the sample lacked the field
+
+
+class Sample(Noun, frozen=True):
+    """One probe result or heartbeat, as its source connector read it. `fingerprint` identifies the label set."""
+
+    fingerprint: str
+    labels: Labels
+    at: Instant  # its own time
+    fields: Mapping[str, float]
+
+
+class Window(Noun, frozen=True):
+    """What one series of samples has said to one instance: the raw values that its condition looks at."""
+
+    key: str  # the instance's
+    fingerprint: str
+    labels: Labels
+    at: Instant  # own time of the newest sample
+    heard_at: Instant  # when that was received
+    points: tuple[Point, ...] = ()  # oldest first
+    verdict: Verdict = Verdict.BETWEEN  # of `points`, by the condition whose digest is `judged`
+    judged: str = ""
+    fields: Mapping[str, float] = field(default_factory=dict)  # of the newest sample
+    expected: bool = False  # nothing was heard yet: it stands for a heartbeat that is awaited
+    version: int = 0  # raised by each write; a stale write is refused by the store
+
+
+class Reading(Noun, frozen=True):
+    """What a ticket is made from: the labels, words and values of an alert or of a sample."""
+
+    labels: Labels
+    annotations: Labels = field(default_factory=dict)
+    value: float | None = None
+    fields: Mapping[str, float] = field(default_factory=dict)
+
+
 class Series(Noun, frozen=True):
     """What one fingerprint last said to one instance. Kept after a resolve, so that a late repeat is known as stale."""
 
@@ -114,6 +160,24 @@ class Instance(Noun, frozen=True):
     group_key: str | None = None  # where its rule groups: what it groups by
     expires_at: Instant | None = None  # when its `expire` timer is due
     version: int = 0  # raised by each write; a stale write is refused by the store
+    look_at: Instant | None = None  # when its `look` timer is due at the latest
+    judged_at: Instant = 0  # own time of the newest evidence that it was judged by
+    asked_at: Instant | None = None  # since when only what it depends on is waited for
+    by: str | None = None  # the rule that suppresses it, or that its open ticket is linked to
+    parked: str | None = None  # open without a ticket: "shadow" or "maintenance"
+    blind_at: Instant | None = None  # since when there is no data
+    blind_told: bool = False  # its blindness has been reported
+    flapping: bool = False
+    states: str = ""  # its last verdicts, "1" bad and "0" clear, oldest first; kept where its rule says `flap`
+    turned_at: Instant = 0  # when the last of `states` differed from the one before
+
+
+class Tally(Noun, frozen=True):
+    """How many live tickets a rule has, storm tickets apart, and its live storm ticket."""
+
+    rule: str
+    open: int = 0
+    storm: int | None = None
 
 
 class Run(Noun, frozen=True):
@@ -126,6 +190,8 @@ class Run(Noun, frozen=True):
     running: bool
     next_at: Instant | None
     reached: bool = False  # whether anybody was told in this round
+    paused: bool = False  # it does not run, and goes on when what the ticket depends on has recovered
+    left: int = 0  # µs of the wait that were left when it paused
 
 
 class Told(Noun, frozen=True):
@@ -173,6 +239,9 @@ class Ticket(Noun, frozen=True):
     entries: int = 0
     head: str = ""
     version: int = 0
+    storm: bool = False  # it stands for all problems of its rule beyond `max_open`
+    linked: int = 0  # how many of the attached instances are bad because of what they depend on
+    orphaned: bool = False  # no file holds its rule any more, and its timeline says so
 
 
 class Entry(Noun, frozen=True):

@@ -8,13 +8,20 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Final
 
-from rules.instants import HOUR, MINUTE, Span
-from rules.matching import Matcher, RuleIndex
-from rules.model import PRIORITIES, Priority
+from rules.conditions.base import Condition
+from rules.instants import HOUR, MINUTE, Instant, Span
+from rules.matching import Matcher, RuleIndex, all_hold
+from rules.model import PRIORITIES, Labels, Priority
+from rules.recurrence import Cron
 from rules.templates import Template
 
 CATCH_ALL: Final = "catch-all"
+MAX_OPEN: Final = 100  # live tickets of a rule before a storm ticket takes the rest
+SAMPLED: Final = frozenset({"probe", "heartbeat"})  # sources of samples, where others bring alerts
 LAST_RESORT_EVERY: Final[Span] = 4 * HOUR
+CHANNELS: Final = frozenset({  # ways to a person that the language knows; those with a notifier can be sent
+    "apprise", "email", "mattermost", "ntfy", "slack", "sms", "telegram", "voice", "webhook",
+})  # fmt: skip
 ACTIONS: Final = (
     "acknowledge", "hold", "release", "resolve", "close", "reopen", "comment", "escalate", "priority", "open",
 )  # fmt: skip
@@ -56,8 +63,60 @@ class Grouping:
 
 
 @dataclass(frozen=True, slots=True)
+class Quorum:
+    """Bad when `at_least` values of the label `by` are bad; blind when fewer than `min_reporting` report."""
+
+    by: str
+    at_least: int
+    min_reporting: int
+
+
+@dataclass(frozen=True, slots=True)
+class NoData:
+    """After this silence `then` holds: "hold" (freeze the clocks), "open" (bad) or "ok" (clear)."""
+
+    after: Span = 5 * MINUTE
+    then: str = "hold"
+
+
+@dataclass(frozen=True, slots=True)
+class Flap:
+    """Flapping from `high` percent of weighted change over `window` changes, until `low`: then it is held open."""
+
+    window: int = 20
+    high: float = 30.0
+    low: float = 20.0
+
+
+@dataclass(frozen=True, slots=True)
+class Dependency:
+    """Suppressed while an instance of `rule` with equal `on` labels is not ok; an unjudged one is awaited `settle`."""
+
+    rule: str
+    on: tuple[str, ...]
+    settle: Span = MINUTE
+
+
+@dataclass(frozen=True, slots=True)
+class Maintenance:
+    """From each instant of `cron`, for `span`, nothing opens for these labels and nobody is paged."""
+
+    id: str
+    match: tuple[Matcher, ...]
+    cron: Cron
+    span: Span
+
+    def held(self, labels: Labels, at: Instant) -> tuple[Instant, Instant] | None:
+        """The window [start, end) that holds these labels at `at`, or None."""
+        if not all_hold(self.match, labels):
+            return None
+        start = self.cron.last(at)
+        return (start, start + self.span) if start is not None and at < start + self.span else None
+
+
+@dataclass(frozen=True, slots=True)
 class Rule:
-    """One rule. `dedup` None: all labels but `unkeyed`."""
+    """One rule. `dedup` None: all labels but `unkeyed`. `condition` None: what it judges by is an alert's own word."""
 
     id: str
     match: tuple[Matcher, ...]
@@ -73,11 +132,30 @@ class Rule:
     labels: Mapping[str, str] = field(default_factory=dict)  # added to the ticket's
     escalation: str | None = None
     reopen_within: Span = HOUR
+    condition: Condition | None = None  # over samples
+    quorum: Quorum | None = None
+    no_data: NoData | None = None  # only where samples come regularly
+    flap: Flap | None = None
+    depends_on: tuple[Dependency, ...] = ()
+    max_open: int = MAX_OPEN
+    shadow: bool = False
+    moved_from: tuple[str, ...] = ()  # the ids that it had before, the newest first
+
+    @property
+    def root(self) -> str:
+        """The first id that it had: keys are made of it, so a renamed rule keeps its tickets."""
+        return self.moved_from[-1] if self.moved_from else self.id
+
+    @property
+    def ids(self) -> tuple[str, ...]:
+        """Its id, and those that it had before."""
+        return (self.id, *self.moved_from)
 
     @property
     def unkeyed(self) -> frozenset[str]:
         """Labels that never enter the default key: a change of one is the same problem, graver or milder."""
-        return frozenset({"severity", self.impact.label or "severity", self.urgency.label or "severity"})
+        names = {"severity", self.impact.label or "severity", self.urgency.label or "severity"}
+        return frozenset(names if self.quorum is None else {*names, self.quorum.by})
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,8 +183,40 @@ class Contact:
 
 
 @dataclass(frozen=True, slots=True)
+class Rotation:
+    """Contacts who take turns: `who[0]` from `first`, the next `every` later, and so on around.
+
+    `first` is an instant of the schedule's own clock (`rules.localtime`) and `every` is counted there too, at least 1h.
+    """
+
+    who: tuple[str, ...]
+    every: Span
+    first: int
+
+
+@dataclass(frozen=True, slots=True)
+class ScheduleOverride:
+    """`who` alone is on call in [since, until), whatever the rotations say; of several, the last one that holds."""
+
+    who: str
+    since: Instant
+    until: Instant
+    why: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Schedule:
+    """Who is on call when. Each rotation gives one person, and all of them are on call."""
+
+    id: str
+    timezone: str = "UTC"
+    rotations: tuple[Rotation, ...] = ()
+    overrides: tuple[ScheduleOverride, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
 class Target:
-    """Whom a step tells: `kind` is "contact" (later also a schedule), `id` names it."""
+    """Whom a step tells: `kind` is "contact" or "schedule", `id` names it."""
 
     kind: str
     id: str
@@ -146,8 +256,10 @@ class Policy:
     catch_all: Rule | None = None
     matrix: Matrix = Matrix()
     contacts: Mapping[str, Contact] = field(default_factory=dict)
+    schedules: Mapping[str, Schedule] = field(default_factory=dict)
     escalations: Mapping[str, Escalation] = field(default_factory=dict)
     default_escalation: str | None = None
+    maintenance: tuple[Maintenance, ...] = ()
 
     @cached_property
     def index(self) -> RuleIndex:
@@ -158,7 +270,27 @@ class Policy:
         """The rule of this id, the catch-all included."""
         if self.catch_all is not None and rule_id == self.catch_all.id:
             return self.catch_all
-        return self.rules.get(rule_id)
+        return self.rules.get(rule_id) or self._renamed.get(rule_id)
+
+    @cached_property
+    def _renamed(self) -> Mapping[str, Rule]:
+        return {old: rule for rule in self.rules.values() for old in rule.moved_from if old not in self.rules}
+
+    @cached_property
+    def dependents(self) -> Mapping[str, tuple[tuple[Rule, Dependency], ...]]:
+        """For each rule's id, the rules that depend on it."""
+        found: dict[str, list[tuple[Rule, Dependency]]] = {}
+        for rule in self.rules.values():
+            for one in rule.depends_on:
+                found.setdefault(one.rule, []).append((rule, one))
+        return {parent: tuple(children) for parent, children in found.items()}
+
+    def held(self, labels: Labels, at: Instant) -> tuple[Instant, Instant] | None:
+        """The maintenance that these labels are under at `at`, from the first start to the last end; None: none."""
+        if not self.maintenance:
+            return None
+        found = [span for one in self.maintenance if (span := one.held(labels, at)) is not None]
+        return (min(start for start, _ in found), max(end for _, end in found)) if found else None
 
     def escalation_for(self, rule: Rule | None) -> Escalation | None:
         """By rule, else the default."""

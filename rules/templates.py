@@ -94,6 +94,11 @@ class Template:
             raise ValueError(f"a template holds at most {TEXT_CHARS_MAX} characters, this one {len(text)}")
         return cls(text, _parse(text))
 
+    @property
+    def roots(self) -> frozenset[str]:
+        """What it shows something of: words of ROOTS."""
+        return frozenset(part.root for part in self.parts if isinstance(part, _Slot))
+
     def render(
         self,
         labels: Mapping[str, str],

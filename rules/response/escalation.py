@@ -10,9 +10,10 @@ from typing import Final
 from msgspec.structs import replace
 
 from rules.case import Case
-from rules.instants import MINUTE, SECOND, format_span
+from rules.instants import MINUTE, SECOND, Instant, format_instant, format_span
 from rules.model import Delivery, Purpose, Run, Ticket, Told
 from rules.policy import Contact, Escalation, Method, Target, gravity
+from rules.response.schedules import everybody
 from rules.tickets.identity import subject_of_ticket
 from rules.tickets.timeline import What
 
@@ -37,9 +38,42 @@ def start(case: Case, ticket: Ticket, why: str) -> Ticket:
 def stop(case: Case, ticket: Ticket) -> Ticket:
     """End the run, if one is running; its timer goes with it."""
     case.cancel(subject_of_ticket(ticket.id), ESCALATE)
-    if ticket.run is None or not ticket.run.running:
+    if ticket.run is None or not (ticket.run.running or ticket.run.paused):
         return ticket
-    return case.edit(ticket, run=replace(ticket.run, running=False, next_at=None))
+    return case.edit(ticket, run=replace(ticket.run, running=False, paused=False, next_at=None))
+
+
+def pause(case: Case, ticket: Ticket, why: str) -> Ticket:
+    """What the ticket depends on is not ok: the run waits, with what is left of its step's wait."""
+    run = ticket.run
+    if run is None or not run.running:
+        return ticket
+    case.cancel(subject_of_ticket(ticket.id), ESCALATE)
+    left = max(0, (run.next_at if run.next_at is not None else case.now) - case.now)
+    ticket = case.edit(ticket, run=replace(run, running=False, paused=True, next_at=None, left=left))
+    return case.record(ticket, What.PAUSED, f"{why}: the escalation pauses", data={"policy": run.policy})
+
+
+def resume(case: Case, ticket: Ticket, why: str) -> Ticket:
+    """Go on after a pause, with the wait that was left."""
+    run = ticket.run
+    if run is None or not run.paused:
+        return ticket
+    return _go_on(case, ticket, run, case.now + run.left, f"{why}: the escalation goes on in {format_span(run.left)}")
+
+
+def balance(case: Case, ticket: Ticket, why: str) -> Ticket:
+    """Pause while all that is attached is linked to something that is not ok; else go on."""
+    if ticket.linked and ticket.linked >= ticket.attached:
+        return pause(case, ticket, why)
+    return resume(case, ticket, why)
+
+
+def _go_on(case: Case, ticket: Ticket, run: Run, next_at: Instant, why: str) -> Ticket:
+    ticket = case.edit(ticket, run=replace(run, running=True, paused=False, left=0, next_at=next_at))
+    ticket = case.record(ticket, What.RESUMED, why, data={"policy": run.policy})
+    case.schedule_for(ticket, ESCALATE, next_at, gravity(ticket.priority))
+    return ticket
 
 
 def advance(case: Case, ticket: Ticket, why: str) -> Ticket:
@@ -51,7 +85,7 @@ def advance(case: Case, ticket: Ticket, why: str) -> Ticket:
     if policy is None:
         ticket = stop(case, ticket)
         return case.record(ticket, What.NOBODY, f"nobody is told: the policy no longer has escalation {run.policy!r}")
-    return _walk(case, ticket, policy, _next(policy, replace(run, running=True)), why)
+    return _walk(case, ticket, policy, _next(policy, replace(run, running=True, paused=False)), why)
 
 
 def _next(policy: Escalation, run: Run) -> Run:
@@ -80,14 +114,25 @@ def _walk(case: Case, ticket: Ticket, policy: Escalation, run: Run, why: str) ->
         )  # fmt: skip
         run = _next(policy, run)
     told = _tell(case, ticket, run, policy.last_resort, LAST)
-    if told or (policy.last_resort and any(step.notify for step in policy.steps)):
-        due = case.now + max(policy.every(ticket.priority), SECOND if told else FLOOR)
+    if told:
+        due = case.now + max(policy.every(ticket.priority), SECOND)
+        return _wait(case, ticket, replace(run, next_at=due), told, LAST, why)
+    if _turns(policy):  # nobody is on call just now: somebody soon may be
+        return _wait(case, ticket, replace(run, next_at=case.now + FLOOR), told, LAST, why)
+    if policy.last_resort and any(step.notify for step in policy.steps):
+        due = case.now + max(policy.every(ticket.priority), FLOOR)
         return _wait(case, ticket, replace(run, next_at=due), told, LAST, why)
     ticket = stop(case, case.edit(ticket, run=run))
     return case.record(
         ticket, What.EXHAUSTED, f"{policy.id} is at its end: it has no last resort, and nobody has answered",
         data={"policy": policy.id},
     )  # fmt: skip
+
+
+def _turns(policy: Escalation) -> bool:
+    """Whether whom it reaches can change with time alone."""
+    every = [*policy.last_resort, *(one for step in policy.steps for one in step.notify)]
+    return bool(policy.last_resort) and any(one.kind == "schedule" for one in every)
 
 
 def _wait(case: Case, ticket: Ticket, run: Run, told: dict[Told, str], tier: str, why: str) -> Ticket:
@@ -111,10 +156,7 @@ def _tell(case: Case, ticket: Ticket, run: Run, targets: tuple[Target, ...], tie
     """Put pages for everybody these targets mean into the outbox. Who that is, and each in words."""
     told: dict[Told, str] = {}
     seen: set[tuple[str, str]] = set()
-    for target in targets:
-        contact = case.policy.contacts.get(target.id)
-        if contact is None or not contact.active:
-            continue
+    for contact in everybody(case.policy, targets, case.now):
         for method in contact.reach:
             address = (method.kind, method.address)
             if address in seen or (method.priorities is not None and ticket.priority not in method.priorities):
@@ -175,6 +217,11 @@ def expect_follow_up(case: Case, ticket: Ticket) -> None:
 
 def timer_fired(case: Case, ticket: Ticket, due_at: int) -> str:
     """The wait of the running step is over; that it still runs is what the timer's generation says."""
+    if ticket.run is not None and (held := case.policy.held(ticket.labels, case.now)) is not None:
+        start, end = held  # what was left of the wait when the maintenance began is left at its end
+        left = max(0, due_at - start)
+        _go_on(case, ticket, ticket.run, end + left, f"under maintenance until {format_instant(end)}: nobody is paged")
+        return "held by maintenance"
     late = case.now - due_at
     note = f", {format_span(late)} late" if late > MINUTE else ""
     advance(case, ticket, f"nobody has answered{note}")

@@ -12,7 +12,7 @@ from msgspec.structs import replace
 from rules.case import Case
 from rules.commands import Answer, Attempt, Noted, PutDelivery
 from rules.events import Delivered, DeliveryDue
-from rules.instants import MINUTE, SECOND, Span, format_span
+from rules.instants import MINUTE, SECOND, Instant, Span, format_instant, format_span
 from rules.model import Delivery, Purpose, Sending, Status, Ticket
 from rules.policy import Policy
 from rules.tickets.timeline import What
@@ -22,6 +22,7 @@ ATTEMPTS_MAX: Final = 20
 BACKOFF_FIRST: Final[Span] = 5 * SECOND
 BACKOFF_MAX: Final[Span] = 5 * MINUTE
 RETRY_AFTER_MAX: Final[Span] = 60 * MINUTE
+PAUSED_AGAIN: Final[Span] = 1 * MINUTE  # how often a page of a paused escalation is asked for again
 REPEATED_GRAVITY: Final = 2  # P1 and P2 are sent again after an unknown outcome
 
 
@@ -71,8 +72,18 @@ def due(case: Case, event: DeliveryDue) -> Answer:
         _put(case, delivery, state=Sending.WITHDRAWN, error=why or "")
         _record(case, ticket, delivery, What.WITHDRAWN, f"not sent to {delivery.contact} by {delivery.kind}: {why}")
         return Noted(f"withdrawn: {why}")
+    if delivery.purpose is Purpose.PAGE and (until := _held_until(case, ticket)) is not None:
+        _put(case, delivery, due_at=until)
+        return Noted(f"not before {format_instant(until)}: its ticket is quiet until then")
     sending = _put(case, delivery, state=Sending.SENDING, attempt=delivery.attempt + 1, deadline_at=case.now + DEADLINE)
     return Attempt(sending, ticket)
+
+
+def _held_until(case: Case, ticket: Ticket) -> Instant | None:
+    """Until when a page of this ticket waits: for a maintenance to end, or to be asked again while it is paused."""
+    if (held := case.policy.held(ticket.labels, case.now)) is not None:
+        return held[1]
+    return case.now + PAUSED_AGAIN if ticket.run is not None and ticket.run.paused else None
 
 
 def outcome(case: Case, event: Delivered) -> Answer:

@@ -9,10 +9,11 @@ from typing import Final
 
 from msgspec.json import Encoder
 
-from rules.model import Alert, Labels, Noun
-from rules.policy import Policy, Rule
+from rules.model import Alert, Labels, Noun, Sample
+from rules.policy import CATCH_ALL, SAMPLED, Policy, Rule
 
 ROUTES_MAX = 20_000
+OWN: Final = "ticketd"  # the source of alerts about ticketd itself
 _encode: Final = Encoder().encode
 
 
@@ -33,6 +34,7 @@ class Route(Noun, frozen=True):
     key: str
     labels: Labels
     group_key: str | None
+    plain: bool = False  # samples: the verdict of one series alone is that of the instance, and nobody else asks
 
 
 def dedup_labels(rule: Rule, labels: Labels) -> dict[str, str]:
@@ -45,14 +47,19 @@ def dedup_labels(rule: Rule, labels: Labels) -> dict[str, str]:
 
 def key_of(rule: Rule, dedup: Labels) -> str:
     """The key of an instance. A missing label equals an empty one."""
-    return digest(rule.id, sorted([item for item in dedup.items() if item[1]]))
+    return digest(rule.root, sorted([item for item in dedup.items() if item[1]]))
 
 
 def group_key_of(rule: Rule, labels: Labels) -> str | None:
     """What a rule that groups groups this alert by."""
     if rule.group is None:
         return None
-    return digest("group", rule.id, [labels.get(name, "") for name in rule.group.by])
+    return digest("group", rule.root, [labels.get(name, "") for name in rule.group.by])
+
+
+def storm_key(rule: Rule) -> str:
+    """The key of the ticket that takes what a rule would open beyond its `max_open`."""
+    return digest("storm", rule.root)
 
 
 def subject_of_ticket(ticket_id: int) -> str:
@@ -72,9 +79,10 @@ class Router:
         """A router serves one policy; a reload brings a new one."""
         self._policy = policy
         self._seen: dict[tuple[str, str], tuple[Labels, tuple[Route, ...]]] = {}
+        self.last: tuple[object, list[tuple[Sample, tuple[Route, ...]]]] = (None, [])  # an event, and its routes
 
-    def routes(self, source: str, alert: Alert) -> tuple[Route, ...]:
-        """Every rule that matches, else the catch-all if it does; empty: recorded without a ticket."""
+    def routes(self, source: str, alert: Alert | Sample) -> tuple[Route, ...]:
+        """Every rule that matches; an alert that only shadows match, if any, goes to the catch-all too, if it does."""
         name = (source, alert.fingerprint)
         seen = self._seen.get(name)
         if seen is not None:
@@ -83,7 +91,7 @@ class Router:
             if seen[0] == alert.labels:
                 self._seen[name] = (alert.labels, seen[1])  # asked for again when this alert is decided
                 return seen[1]
-        found = tuple([self._route(rule, alert.labels) for rule in self._rules(source, alert.labels)])
+        found = tuple([self._route(rule, source, alert.labels) for rule in self._rules(source, alert.labels)])
         if len(self._seen) >= ROUTES_MAX:
             self._seen.clear()
         self._seen[name] = (alert.labels, found)
@@ -91,12 +99,24 @@ class Router:
 
     def _rules(self, source: str, labels: Labels) -> Iterable[Rule]:
         matching = self._policy.index.matching(source, labels)
-        if matching:
+        if source in SAMPLED:
+            return [rule for rule in matching if rule.condition is not None]
+        if matching and not all(rule.shadow for rule in matching):
             return matching
         fallback = self._policy.catch_all
-        return (fallback,) if fallback is not None and all(one.holds(labels) for one in fallback.match) else ()
+        if fallback is not None and all(one.holds(labels) for one in fallback.match):
+            return (*matching, fallback)
+        return matching
 
-    @staticmethod
-    def _route(rule: Rule, labels: Labels) -> Route:
+    def _route(self, rule: Rule, source: str, labels: Labels) -> Route:
+        """Troubles of ticketd's own are a ticket each: the catch-all groups what monitoring sends."""
         dedup = dedup_labels(rule, labels)
-        return Route(rule, key_of(rule, dedup), dedup, group_key_of(rule, labels))
+        own = source == OWN and rule.id == CATCH_ALL
+        plain = (
+            rule.condition is not None
+            and not rule.condition.timed
+            and rule.quorum is None
+            and rule.flap is None
+            and rule.id not in self._policy.dependents
+        )
+        return Route(rule, key_of(rule, dedup), dedup, None if own else group_key_of(rule, labels), plain)

@@ -4,16 +4,17 @@ The one law: a ticket of monitoring's is live exactly while something attached t
 otherwise; `attached` counts that, and every change of it is here.
 """
 
-from typing import Final
+from typing import Any, Final
 
 from msgspec.structs import replace
 
 from rules.case import DAEMON, Case
 from rules.instants import HOUR, format_instant
-from rules.model import LIVE, Instance, Labels, Purpose, Series, Status, Ticket
+from rules.model import LIVE, Instance, Labels, Purpose, Reading, Status, Ticket
 from rules.policy import Rule, gravity
 from rules.response import escalation
-from rules.tickets.identity import subject_of_ticket
+from rules.templates import Template
+from rules.tickets.identity import storm_key, subject_of_ticket
 from rules.tickets.lifecycle import move
 from rules.tickets.timeline import What
 
@@ -23,14 +24,21 @@ RESOLVE_EXPIRES: Final = "resolve_expires"
 RESOLVE_EXPIRES_AFTER: Final = 4 * HOUR
 TITLE_MAX: Final = 255
 NAME_LABELS_MAX: Final = 4
+SHADOW: Final = "shadow"  # why an open instance has no ticket
+MAINTENANCE: Final = "maintenance"
 _NOT_TOLD: Final = frozenset({"alertname", "severity"})
 
 
-def entered_open(case: Case, instance: Instance, rule: Rule, series: Series | None, why: str) -> tuple[Instance, str]:
-    """An instance asks for a ticket. Returns it with its ticket set, and a word for what became of it."""
-    labels: Labels = series.labels if series is not None else instance.labels
+def entered_open(case: Case, instance: Instance, rule: Rule, reading: Reading | None, why: str) -> tuple[Instance, str]:
+    """An instance asks for a ticket. Returns it with its ticket set, or parked; and a word for what became of it."""
+    if rule.shadow:
+        return replace(instance, parked=SHADOW), "would_open"
+    reading = reading or Reading(instance.labels)
+    labels = {**reading.labels, **rule.labels} if rule.labels else reading.labels
+    if (held := case.policy.held(labels, case.now)) is not None:
+        return case.look_at(replace(instance, parked=MAINTENANCE), held[1]), "held"
     before = case.ticket(instance.ticket)
-    if before is not None and before.status in LIVE:
+    if before is not None and before.status in LIVE and not before.storm:
         return _attach(case, instance, rule, before, labels, why), "joined"
     group = case.live_in_group(instance.group_key) if instance.group_key and rule.group else None
     if (
@@ -38,12 +46,55 @@ def entered_open(case: Case, instance: Instance, rule: Rule, series: Series | No
         and case.now - group.opened_at <= rule.group.within
     ):  # fmt: skip
         return _attach(case, instance, rule, group, labels, why), "joined"
+    if before is not None and before.storm:
+        before = None
     if before is not None and before.status is Status.RESOLVED and _recent(case, before):
         reopen(case, before, f"{why}, within the time in which the same ticket reopens", attached=before.attached + 1)
         raise_priority(case, before, rule, labels)
         return instance, "reopened"
-    ticket = _open(case, instance, rule, series, labels, why, before)
+    if case.live_of(rule) >= rule.max_open:
+        return _storm(case, instance, rule, labels, why)
+    ticket = _open(case, instance, rule, reading, labels, why, before)
     return replace(instance, ticket=ticket.id), "opened"
+
+
+def _storm(case: Case, instance: Instance, rule: Rule, labels: Labels, why: str) -> tuple[Instance, str]:
+    """The rule has as many live tickets as it may have: one more ticket takes all the rest."""
+    storm = case.storm_of(rule)
+    if storm is not None:
+        return _attach(case, instance, rule, storm, labels, why), "joined"
+    title = f"{rule.id}: more than {rule.max_open} tickets are open, the rest are listed here"
+    ticket = _new(case, rule, labels, storm_key(rule), title[:TITLE_MAX], storm=True, labels=dict(rule.labels))
+    ticket = case.record(
+        ticket, What.OPENED,
+        f"{why}: rule {rule.id} has {rule.max_open} open tickets, as many as max_open allows; this one takes the rest",
+        data={"rule": rule.id, "priority": ticket.priority, "storm": True, "key": instance.key},
+    )  # fmt: skip
+    escalation.start(case, ticket, "opened")
+    return replace(instance, ticket=ticket.id), "opened"
+
+
+def _new(case: Case, rule: Rule, seen: Labels, key: str, title: str, **more: Any) -> Ticket:
+    """A ticket of this rule, with what the labels `seen` make of its priority; one instance is attached."""
+    impact, urgency = rule.impact.of(seen), rule.urgency.of(seen)
+    chosen = case.policy.escalation_for(rule)
+    return case.open(
+        Ticket(  # the first eight by position: msgspec looks for each name among all fields, at three times the cost
+            case.next_id,
+            key,
+            rule.id,
+            title,
+            case.policy.matrix.priority(impact, urgency),
+            impact,
+            urgency,
+            case.now,
+            attached=1,
+            escalation=chosen.id if chosen is not None else rule.escalation,
+            reopen_within=rule.reopen_within,
+            version=1,
+            **more,
+        )
+    )
 
 
 def _recent(case: Case, ticket: Ticket) -> bool:
@@ -51,34 +102,22 @@ def _recent(case: Case, ticket: Ticket) -> bool:
 
 
 def _open(
-    case: Case, instance: Instance, rule: Rule, series: Series | None, labels: Labels, why: str, before: Ticket | None
+    case: Case, instance: Instance, rule: Rule, reading: Reading, labels: Labels, why: str, before: Ticket | None
 ) -> Ticket:
-    impact, urgency = rule.impact.of(labels), rule.urgency.of(labels)
-    chosen = case.policy.escalation_for(rule)
-    annotations: Labels = series.annotations if series is not None else {}
-    ticket = case.open(
-        Ticket(  # the first eight by position: msgspec looks for each name among all fields, at three times the cost
-            case.next_id,
-            instance.key,
-            rule.id,
-            title(rule, labels, annotations),
-            case.policy.matrix.priority(impact, urgency),
-            impact,
-            urgency,
-            case.now,
-            description=description(rule, labels, annotations),
-            labels={**labels, **rule.labels} if rule.labels else labels,
-            group_key=instance.group_key,
-            predecessor=before.id if before is not None else None,
-            attached=1,
-            escalation=chosen.id if chosen is not None else rule.escalation,
-            reopen_within=rule.reopen_within,
-            version=1,
-        )
+    ticket = _new(
+        case,
+        rule,
+        reading.labels,
+        instance.key,
+        title(rule, reading),
+        description=description(rule, reading),
+        labels=labels,
+        group_key=instance.group_key,
+        predecessor=before.id if before is not None else None,
     )
     ticket = case.record(
         ticket, What.OPENED, f"{why}: rule {rule.id} opens a {ticket.priority}",
-        data={"rule": rule.id, "priority": ticket.priority, "impact": impact, "urgency": urgency},
+        data={"rule": rule.id, "priority": ticket.priority, "impact": ticket.impact, "urgency": ticket.urgency},
     )  # fmt: skip
     if before is not None:
         case.record(
@@ -90,17 +129,26 @@ def _open(
     return escalation.start(case, ticket, "opened")
 
 
-def title(rule: Rule, labels: Labels, annotations: Labels) -> str:
+def title(rule: Rule, reading: Reading) -> str:
     """The rule's title, or one made of the alert's own words; one line, at most 255 characters."""
-    text = rule.title.render(labels, annotations)[0].strip() if rule.title is not None else ""
-    text = text or annotations.get("summary", "").strip() or name_of(labels)
+    text = _rendered(rule.title, reading)
+    text = text or reading.annotations.get("summary", "").strip() or name_of(reading.labels)
+    if rule.condition is not None and rule.title is None:
+        text = f"{rule.id}: {text}"
     return " ".join(text.split())[:TITLE_MAX] or rule.id
 
 
-def description(rule: Rule, labels: Labels, annotations: Labels) -> str:
+def _rendered(template: Template | None, reading: Reading) -> str:
+    if template is None:
+        return ""
+    return template.render(reading.labels, reading.annotations, reading.value, reading.fields)[0].strip()
+
+
+def description(rule: Rule, reading: Reading) -> str:
     """The rule's description, or the alert's."""
-    if rule.description is not None and (text := rule.description.render(labels, annotations)[0].strip()):
+    if rule.description is not None and (text := _rendered(rule.description, reading)):
         return text
+    annotations = reading.annotations
     return annotations.get("description", annotations.get("message", ""))
 
 
@@ -120,7 +168,8 @@ def name_of(labels: Labels) -> str:
 
 def _attach(case: Case, instance: Instance, rule: Rule, ticket: Ticket, labels: Labels, why: str) -> Instance:
     ticket = case.edit(ticket, attached=ticket.attached + 1)
-    case.record(ticket, What.JOINED, f"{why}: joins this ticket", data={"key": instance.key})
+    ticket = case.record(ticket, What.JOINED, f"{why}: joins this ticket", data={"key": instance.key})
+    escalation.balance(case, ticket, "not all of its problems come from what they depend on")
     raise_priority(case, ticket, rule, labels)
     return replace(instance, ticket=ticket.id)
 
@@ -143,7 +192,7 @@ def raise_priority(case: Case, ticket: Ticket, rule: Rule, labels: Labels) -> No
 
 def rerun_if_idle(case: Case, ticket: Ticket, why: str) -> None:
     """A graver ticket whose escalation does not run starts a run: an answer to a milder one does not answer this."""
-    if ticket.run is not None and ticket.run.running:
+    if ticket.run is not None and (ticket.run.running or ticket.run.paused):
         return
     if ticket.status is not Status.OPEN:
         case.cancel(subject_of_ticket(ticket.id), escalation.ACK_EXPIRES)
@@ -160,13 +209,15 @@ def reached_ok(case: Case, instance: Instance, why: str) -> None:
     ticket = case.ticket(instance.ticket)
     if ticket is None:
         return
-    ticket = case.edit(ticket, attached=max(0, ticket.attached - 1))
+    linked = max(0, ticket.linked - (instance.by is not None))
+    ticket = case.edit(ticket, attached=max(0, ticket.attached - 1), linked=linked)
     if ticket.status not in LIVE:
         return
     if ticket.attached:
-        case.record(
+        ticket = case.record(
             ticket, What.LEFT, f"{why}; {ticket.attached} still to go", data={"key": instance.key}
         )  # fmt: skip
+        escalation.balance(case, ticket, "what is left of its problems has turned")
         return
     resolve(case, ticket, why, who=DAEMON, by=None)
 

@@ -43,6 +43,12 @@ class What(StrEnum):
     CLOSED = "closed"
     COMMENTED = "commented"
     SUCCEEDED = "succeeded"
+    LINKED = "linked"
+    UNLINKED = "unlinked"
+    PAUSED = "escalation_paused"
+    RESUMED = "escalation_resumed"
+    FLAPPING = "flapping"
+    ORPHANED = "rule_removed"
     REFUSED = "refused"
 
 

@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from typing import Any
 
 from rules.instants import Instant, format_instant
-from rules.model import Entry, Series, Ticket
+from rules.model import Entry, Series, Ticket, Verdict, Window
 
 DIGITS_MAX = 18
 
@@ -42,7 +42,22 @@ def alert_json(series: Series) -> dict[str, Any]:
     }
 
 
-def ticket_json(ticket: Ticket, alerts: Iterable[Series] = ()) -> dict[str, Any]:
+def sample_json(window: Window) -> dict[str, Any]:
+    """One series of samples of a ticket, in the shape of an alert: it fires as long as it is not clear."""
+    since = window.points[0][0] if window.points else window.at  # as far back as is kept
+    return {
+        "fingerprint": window.fingerprint,
+        "status": "resolved" if window.verdict is Verdict.CLEAR else "firing",
+        "startsAt": format_instant(since),
+        "endsAt": format_instant(window.at) if window.verdict is Verdict.CLEAR else None,
+        "labels": dict(window.labels),
+        "annotations": {},
+        "fields": dict(window.fields),
+        "at": format_instant(window.at),
+    }
+
+
+def ticket_json(ticket: Ticket, alerts: Iterable[Series | Window] = ()) -> dict[str, Any]:
     """A ticket."""
     run = ticket.run
     return {
@@ -60,7 +75,7 @@ def ticket_json(ticket: Ticket, alerts: Iterable[Series] = ()) -> dict[str, Any]
         "rule": ticket.rule,
         "key": ticket.key,
         "labels": dict(ticket.labels),
-        "alerts": [alert_json(one) for one in alerts],
+        "alerts": [alert_json(one) if isinstance(one, Series) else sample_json(one) for one in alerts],
         "opened_at": format_instant(ticket.opened_at),
         "opened_by": ticket.opened_by,
         "acknowledged_at": _time(ticket.acknowledged_at),
@@ -75,9 +90,11 @@ def ticket_json(ticket: Ticket, alerts: Iterable[Series] = ()) -> dict[str, Any]
             "round": run.round + 1 if run else 0,
             "step": (run.step + 1 if run.step >= 0 else "last_resort") if run else 0,
             "running": run.running if run else False,
+            "paused": run.paused if run else False,
             "next_at": _time(run.next_at) if run else None,
             "notified": [{"contact": told.contact, "by": told.kind} for told in ticket.told],
         },
+        "storm": ticket.storm,
         "sla": None,
         "links": {
             "predecessor": ticket_id(ticket.predecessor) if ticket.predecessor else None,

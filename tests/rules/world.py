@@ -16,18 +16,43 @@ from rules.commands import (
     PutDelivery,
     PutInstance,
     PutTicket,
+    PutWindow,
     Raise,
     Record,
     Schedule,
 )
 from rules.concerns import concerns
+from rules.conditions.threshold import INVERSE, Threshold
 from rules.decide import decide
-from rules.events import Actor, AlertsReceived, Delivered, DeliveryDue, Event, OpenRequested, Responded, TimerFired
-from rules.instants import MINUTE, Instant, format_span, parse_instant
+from rules.events import (
+    Actor,
+    AlertsReceived,
+    Delivered,
+    DeliveryDue,
+    Event,
+    OpenRequested,
+    PolicyLoaded,
+    Responded,
+    SamplesReceived,
+    TimerFired,
+)
+from rules.instants import MINUTE, SECOND, Instant, format_span, parse_instant
 from rules.matching import matcher
-from rules.model import LIVE, Alert, Entry, Purpose, Sending, Series, Ticket, Timer
-from rules.policy import CATCH_ALL, Choice, Contact, Escalation, Grouping, Method, Policy, Rule, Step, Target
-from rules.state import EXPIRING_MAX, Concerns, State
+from rules.model import LIVE, Alert, Entry, Instance, Phase, Purpose, Sample, Sending, Series, Ticket, Timer
+from rules.policy import (
+    CATCH_ALL,
+    Choice,
+    Contact,
+    Escalation,
+    Grouping,
+    Method,
+    NoData,
+    Policy,
+    Rule,
+    Step,
+    Target,
+)
+from rules.state import EXPIRING_MAX, PAGE, Concerns, Page, State
 from rules.tickets.identity import fingerprint
 from rules.tickets.timeline import verify
 
@@ -70,6 +95,26 @@ def an_alert(firing: bool = True, at: Instant = START, ends: Instant | None = No
     return Alert(fingerprint(full), firing, full, {"summary": f"{full['alertname']} is bad"}, at, ends)
 
 
+def beyond(value: float, clear: float | None = None, op: str = ">", **more: Any) -> Threshold:
+    """The condition that `ms` is beyond `value`; clear when it is at `clear` or below (or at the inverse)."""
+    clear_op = INVERSE[op]
+    return Threshold("ms", op, value, clear_op, clear, **more)
+
+
+def a_probe_rule(**changes: Any) -> Rule:
+    """Rule `slow`: probe `shop` is bad above 800 ms, one ticket for each region; silence is held after 5 min."""
+    base = {
+        "id": "slow", "match": (matcher("probe", "=", "shop"),), "source": "probe", "impact": Choice("service"),
+        "urgency": Choice("medium"), "condition": beyond(800), "no_data": NoData(), "dedup": ("region",),
+    }  # fmt: skip
+    return Rule(**{**base, **changes})
+
+
+def policy_of(*rules: Rule, **changes: object) -> Policy:
+    """A policy of these rules alone, and the catch-all."""
+    return a_policy(rules={one.id: one for one in rules}, **changes)
+
+
 class World:
     """Everything that was decided, and the time."""
 
@@ -94,6 +139,8 @@ class World:
             if (found := [one for (of, _), one in self.state.series.items() if of == key and one.firing])
         }
         self.state.firing = dict.fromkeys(wanted.firing, ("ErrorRate",))
+        self._bonds(wanted)
+        self.state.pages = {one: self._page(one) for one in wanted.pages}
         decision = decide(self.state, event, self.now, self.policy)
         assert decide(self.state, event, self.now, self.policy) == decision, "deciding twice must say the same"
         follow = [self._carry_out(command) for command in decision.commands]
@@ -103,6 +150,29 @@ class World:
                 self.feed(one)
         self.check()
         return decision.answer
+
+    def _bonds(self, wanted: Concerns) -> None:
+        bonds = set(wanted.bonds)
+        if wanted.bonds_of is not None:
+            for key in wanted.looked:
+                if key in self.state.instances:
+                    bonds.update(wanted.bonds_of(self.state.instances[key]))
+        self.state.bonds = {
+            bond: tuple(key for key, one in sorted(self.state.instances.items()) if bond.holds(one)) for bond in bonds
+        }
+
+    def _page(self, page: Page) -> tuple[str, ...]:
+        if page.orphans is not None:
+            found = [
+                str(one.id) for one in self.state.tickets.values() if one.id > int(page.after or 0)
+                and one.rule == page.orphans and one.status in LIVE and not one.orphaned
+            ]  # fmt: skip
+            return tuple(found[:PAGE])
+        keys = sorted(
+            one.key for one in self.state.instances.values()
+            if one.phase is not Phase.OK and one.key > page.after and (page.bond is None or page.bond.holds(one))
+        )  # fmt: skip
+        return tuple(keys[:PAGE])
 
     def _expiring(self, key: str) -> tuple[Series, ...]:
         found = [one for (of, _), one in self.state.series.items() if of == key and one.firing and one.expires_at]
@@ -124,6 +194,9 @@ class World:
             case PutInstance(instance=instance):
                 known = self.state.instances.get(instance.key)
                 assert instance.version > (known.version if known else 0)
+            case PutWindow(window=window):
+                of = self.state.windows.get(window.key, {}).get(window.fingerprint)
+                assert window.version == (of.version + 1 if of else 1)
             case Deliver(delivery=delivery):
                 assert delivery.key not in self.state.deliveries, "an idempotency key is used once"
             case PutDelivery(delivery=delivery, was_state=was_state, was_attempt=was_attempt):
@@ -137,6 +210,36 @@ class World:
         answer = self.feed(AlertsReceived(source, sender, self.now, alerts, truncated))
         assert isinstance(answer, Accepted)
         return answer
+
+    def samples(self, *samples: Sample, source: str = "probe") -> Accepted:
+        answer = self.feed(SamplesReceived(source, "prober", self.now, samples))
+        assert isinstance(answer, Accepted)
+        return answer
+
+    def sample(self, labels: dict[str, str], at: Instant | None = None, **fields: Any) -> str:
+        """One sample, now unless its own time is given. What became of it, in a word."""
+        one = Sample(fingerprint(labels), labels, self.now if at is None else at, fields)
+        return self.samples(one, source="heartbeat" if "job" in labels else "probe").outcomes[0][0]
+
+    def says_ms(self, *values: float | None, every: int = 30 * SECOND, **labels: Any) -> "World":
+        """Samples of probe `shop`, region `eu`: one now (or `every` later, if one just came), the next `every` later.
+
+        None: the sample lacks the field.
+        """
+        full = {"probe": "shop", "region": "eu", **labels}
+        for value in values:
+            heard = [of[name].at for of in self.state.windows.values() if (name := fingerprint(full)) in of]
+            if heard and max(heard) >= self.now:
+                self.forward(every)
+            fields: dict[str, Any] = {} if value is None else {"ms": value}
+            self.sample(full, **fields)
+        return self
+
+    def load(self, policy: Policy) -> None:
+        """Another policy comes into force, and what follows from it at once."""
+        self.policy = policy
+        self.feed(PolicyLoaded(policy.version))
+        self.forward(0)
 
     def fires(self, **labels: Any) -> Accepted:
         return self.alerts(an_alert(at=self.now, **labels))
@@ -169,7 +272,7 @@ class World:
         raise AssertionError("time does not pass: something is due again and again")
 
     def _work(self) -> None:
-        for timer in sorted(self.timers.values(), key=lambda one: (one.gravity, one.due_at)):
+        for timer in sorted(self.timers.values(), key=lambda one: (one.gravity, one.due_at, one.subject, one.kind)):
             if timer.due_at <= self.now:
                 self.feed(TimerFired(timer.subject, timer.kind, timer.generation, timer.due_at))
         for delivery in list(self.state.deliveries.values()):
@@ -189,6 +292,19 @@ class World:
                 self.feed(Delivered(key, answer.delivery.attempt, self.outcome, reason="as told"))
 
     # ---- looking
+    def instance(self, rule: str = "slow", **labels: str) -> Instance:
+        """The one instance of a rule that has these among its labels."""
+        known = self.policy.rule(rule)
+        ids = known.ids if known is not None else (rule,)
+        (found,) = [
+            one for one in self.state.instances.values() if one.rule in ids and labels.items() <= one.labels.items()
+        ]
+        return found
+
+    def phase(self, rule: str = "slow", **labels: str) -> str:
+        """Its phase."""
+        return self.instance(rule, **labels).phase.value
+
     def ticket(self, number: int = 1) -> Ticket:
         return self.state.tickets[number]
 
@@ -218,6 +334,6 @@ class World:
         for ticket in self.state.tickets.values():
             attached = [
                 one for one in self.state.instances.values()
-                if one.ticket == ticket.id and one.phase in {"open", "recovering"}
+                if one.ticket == ticket.id and one.phase in {"open", "recovering"} and one.parked is None
             ]  # fmt: skip
             assert ticket.attached == len(attached)

@@ -1,0 +1,400 @@
+"""Samples: from a probe result or a heartbeat to its instance's verdict.
+
+The one law: raw values are kept, not verdicts, so that a changed threshold judges them anew; each sample is judged by
+its own time, and what comes twice, out of order or in too many series changes nothing and is counted by name.
+
+A verdict passes: the condition (threshold, N of M), no data, quorum, flapping; then the machine takes it.
+"""
+
+from collections.abc import Mapping, Sequence
+from typing import Final, NamedTuple
+
+from msgspec.structs import replace
+
+from rules import flapping, instances
+from rules.case import DAEMON, LOOK, Case
+from rules.commands import Accepted, Raise
+from rules.conditions.base import ORIGIN, Condition
+from rules.events import AlertsReceived, SamplesReceived
+from rules.instances import Evidence
+from rules.instants import MINUTE, Instant, Span, format_instant, format_span
+from rules.matching import all_hold
+from rules.model import LIVE, Alert, Instance, Labels, Phase, Point, Reading, Sample, Verdict, Window
+from rules.policy import Quorum, Rule
+from rules.state import WINDOWS_MAX
+from rules.tickets.identity import Route, dedup_labels, fingerprint, key_of
+from rules.tickets.timeline import What
+
+BLIND_TOLD_AFTER: Final[Span] = 30 * MINUTE
+_GRAVEST: Final = (
+    "opened", "reopened", "joined", "held", "suppressed", "would_open", "pending", "open", "recovering", "resolved",
+    "taken", "repeat", "out_of_order", "duplicate", "too_many_series",
+)  # fmt: skip
+
+
+class Report(NamedTuple):
+    """What one series of an instance says, and until when that counts."""
+
+    window: Window
+    verdict: Verdict
+    until: Instant
+
+
+class Vote(NamedTuple):
+    """What all series of an instance say together."""
+
+    verdict: Verdict
+    blind: bool = False  # too few report for any verdict
+    since: Instant = 0  # blind since when
+    next: Instant | None = None  # when this may change though nothing comes
+    settled: bool = False  # the verdict is silence's, or time's: it needs no further sample to go on
+
+
+def received(case: Case, event: SamplesReceived, routes: Sequence[tuple[Sample, tuple[Route, ...]]]) -> Accepted:
+    """Take a body."""
+    outcomes: dict[str, int] = {}
+    tickets: dict[int, None] = {}
+    for sample, met in routes:
+        if len(met) == 1:
+            word = _one(case, event.received_at, sample, met[0], tickets)
+        else:
+            words = [_one(case, event.received_at, sample, route, tickets) for route in met]
+            word = min(words, key=_GRAVEST.index) if words else "unmatched"
+        outcomes[word] = outcomes.get(word, 0) + 1
+    return Accepted(tuple(tickets), tuple(sorted(outcomes.items())))
+
+
+def _one(case: Case, heard_at: Instant, sample: Sample, route: Route, tickets: dict[int, None]) -> str:
+    rule = route.rule
+    condition = rule.condition
+    if condition is None:
+        return "unmatched"
+    key = route.key
+    windows = case.windows(key)
+    old = windows.get(sample.fingerprint)
+    at = sample.at
+    version = 1
+    points: tuple[Point, ...] = ()
+    if old is not None:
+        if at <= old.at and not old.expected:
+            return "duplicate" if at == old.at else "out_of_order"
+        if old.judged == condition.digest or old.judged[:ORIGIN] == condition.digest[:ORIGIN]:
+            points = old.points
+        version = old.version + 1
+    elif len(windows) >= WINDOWS_MAX:
+        return "too_many_series"
+    elif condition.timed:
+        points = _awaited(condition, windows)
+    points = condition.push(points, at, sample.fields)
+    verdict = condition.judge(points, sample.labels, at)
+    window = Window(
+        key, sample.fingerprint, sample.labels, at, heard_at, points, verdict, condition.digest, sample.fields, False,  # noqa: FBT003 - by position: it costs a third
+        version,
+    )  # fmt: skip
+    case.put_window(window)
+    before = case.instance(key)
+    if before is None:
+        instance = Instance(key=key, rule=rule.id, labels=route.labels, group_key=route.group_key)
+    elif before.rule != rule.id:
+        instance = replace(before, rule=rule.id)  # it was renamed
+    elif (
+        before.phase is Phase.OK and verdict is not Verdict.BAD and route.plain and len(windows) == 1
+        and old is not None and before.look_at is not None and before.blind_at is None
+    ):  # fmt: skip
+        return "taken"  # all is well, and goes on: nearly always, so nothing else is looked at
+    else:
+        instance = before
+    after, word = evaluate(case, rule, instance, window, at)
+    if after is not before:
+        case.put_instance(instances.written(after, instance), instance.phase)
+    if after.ticket is not None:
+        tickets[after.ticket] = None
+    return word
+
+
+def _awaited(condition: Condition, windows: Mapping[str, Window]) -> tuple[Point, ...]:
+    """A heartbeat that is heard of for the first time is awaited since it was first awaited, not since now."""
+    known = [
+        one.points for one in windows.values() if one.expected and one.judged[:ORIGIN] == condition.digest[:ORIGIN]
+    ]
+    return min(known, default=())
+
+
+# ---------------------------------------------------------------- one evaluation
+def evaluate(case: Case, rule: Rule, instance: Instance, mine: Window | None, at: Instant) -> tuple[Instance, str]:
+    """Judge an instance by all of its windows. `mine` is the one that has just spoken; None: only time has passed."""
+    condition = rule.condition
+    if condition is None:
+        return instance, "taken"
+    windows = case.windows(instance.key)
+    if mine is not None and rule.id in case.policy.dependents and at > instance.judged_at:
+        instance = replace(instance, judged_at=at)
+    if mine is not None and len(windows) == 1 and not condition.timed and _plain(rule, instance):
+        vote = Vote(mine.verdict, next=_deadline(case, rule, mine))
+        if instance.phase is Phase.OK and vote.verdict is not Verdict.BAD:
+            return case.look_at(instance, vote.next), "taken"
+    else:
+        vote = _voted(case, rule, condition, instance, windows)
+        instance = _sight(case, rule, instance, vote)
+        if vote.blind and rule.no_data is not None and rule.no_data.then == "hold":
+            if instance.phase is Phase.OPEN:  # what it depends on may be known, though nothing is of itself
+                instance = instances.linked(case, instance, rule, at)
+            return case.look_at(instance, _blind_look(rule, instance)), "taken"
+    verdict, before = vote.verdict, instance
+    if rule.flap is not None or instance.states:
+        instance, verdict = _flapped(case, rule, instance, verdict, at, spoken=mine is not None)
+    reading = _reading(rule, condition, mine or _worst(windows))
+    instance, word = _driven(case, rule, instance, verdict, Evidence(at, reading), mine, settled=vote.settled)
+    if instance.flapping:
+        flapping.told(case, before, instance, at)
+    return case.look_at(instance, vote.next), word
+
+
+def _plain(rule: Rule, instance: Instance) -> bool:
+    return rule.quorum is None and rule.flap is None and instance.blind_at is None
+
+
+def _driven(
+    case: Case, rule: Rule, instance: Instance, verdict: Verdict, seen: Evidence, mine: Window | None, *, settled: bool
+) -> tuple[Instance, str]:
+    """Hand the verdict to the machine. Only a sample that is itself bad (clear) completes `for` (`keep_firing_for`).
+
+    Where another has just spoken, or none, it is the newest of those: `for` may have been shortened since it came.
+    """
+    since = seen.at
+    if settled:
+        seen = seen._replace(at=max(seen.at, case.now), timer=LOOK)
+        since = seen.at
+    elif mine is None or mine.verdict is not verdict:
+        newest = _newest(rule, verdict, case.windows(instance.key))
+        seen = seen._replace(reaches=newest is not None and _reached(rule, instance, newest))
+        if verdict is Verdict.CLEAR and newest is not None:
+            since = newest
+    match verdict:
+        case Verdict.BAD:
+            return instances.bad(case, instance, rule, since, seen)
+        case Verdict.CLEAR:
+            return instances.clear(case, instance, rule, since, seen)
+        case _:
+            return instances.between(case, instance, rule, seen)
+
+
+def _newest(rule: Rule, verdict: Verdict, windows: Mapping[str, Window]) -> Instant | None:
+    """Own time of the newest sample by which a series has this verdict."""
+    condition = rule.condition
+    if condition is None:
+        return None
+    return max([one.at for one in windows.values() if _now(condition, one) is verdict], default=None)
+
+
+def _reached(rule: Rule, instance: Instance, newest: Instant) -> bool:
+    """Whether that sample came late enough."""
+    match instance.phase:
+        case Phase.PENDING:
+            return newest >= (newest if instance.since is None else instance.since) + rule.pending_for
+        case Phase.RECOVERING:
+            return newest >= (newest if instance.since is None else instance.since) + rule.keep_firing_for
+        case Phase.OPEN:  # which may recover by it
+            return not rule.keep_firing_for
+        case _:
+            return False
+
+
+def _reading(rule: Rule, condition: Condition, window: Window | None) -> Reading | None:
+    """What a ticket is made from. Which of several reported it is no label of the problem."""
+    if window is None:
+        return None
+    labels = window.labels
+    if rule.quorum is not None and rule.quorum.by in labels:
+        labels = {name: value for name, value in labels.items() if name != rule.quorum.by}
+    return Reading(labels, value=condition.value(window.points), fields=window.fields)
+
+
+def _worst(windows: Mapping[str, Window]) -> Window | None:
+    """The series that a ticket is made from where none has just spoken: a bad one, the newest."""
+    return max(windows.values(), key=lambda one: (one.verdict is Verdict.BAD, one.at, one.fingerprint), default=None)
+
+
+# ---------------------------------------------------------------- no data and quorum
+def _deadline(case: Case, rule: Rule, window: Window, *, blind: bool = False) -> Instant | None:
+    """When a series counts as silent. What ticketd could not hear while it was down is no silence of the sender's."""
+    if rule.no_data is None:
+        return None
+    deadline = window.heard_at + rule.no_data.after
+    down, started = case.state.down_at, case.state.started_at
+    if not blind and window.heard_at < started and deadline > down:
+        return deadline + started - down
+    return deadline
+
+
+def _voted(case: Case, rule: Rule, condition: Condition, instance: Instance, windows: Mapping[str, Window]) -> Vote:
+    every = [one for one in windows.values() if not one.expected] or list(windows.values())
+    if condition.timed:
+        return _timed(case, condition, every)
+    fresh: list[Report] = []
+    silent: list[Report] = []
+    for one in every:
+        deadline = _deadline(case, rule, one, blind=instance.blind_at is not None)
+        report = Report(one, _now(condition, one), case.now if deadline is None else deadline)
+        (fresh if deadline is None or case.now < deadline else silent).append(report)
+    then = "hold" if rule.no_data is None else rule.no_data.then
+    if rule.quorum is not None:
+        return _quorate(case, rule.quorum, fresh, silent, then)
+    last = [one.verdict for one in silent]
+    if not fresh:
+        return _silent(then, last, max([one.until for one in silent], default=case.now))
+    held = last if then == "hold" else [Verdict.BAD if then == "open" else Verdict.CLEAR] * len(last)
+    verdict = _together([*[one.verdict for one in fresh], *held])
+    return Vote(verdict, next=_ahead(case, fresh), settled=bool(last) and then == "open")
+
+
+def _ahead(case: Case, fresh: list[Report]) -> Instant | None:
+    """When the next of those that report counts as silent."""
+    return min([one.until for one in fresh if one.until > case.now], default=None)
+
+
+def _now(condition: Condition, window: Window) -> Verdict:
+    """What a series says by the condition of today."""
+    if window.judged == condition.digest:
+        return window.verdict
+    if window.judged[:ORIGIN] != condition.digest[:ORIGIN]:
+        return Verdict.BETWEEN
+    return condition.judge(window.points, window.labels, window.at)
+
+
+def _together(verdicts: list[Verdict]) -> Verdict:
+    """Bad when any is bad, clear when all are."""
+    if Verdict.BAD in verdicts:
+        return Verdict.BAD
+    return Verdict.BETWEEN if Verdict.BETWEEN in verdicts else Verdict.CLEAR
+
+
+def _silent(then: str, last: list[Verdict], since: Instant) -> Vote:
+    """Nobody reports: what was said last is held, or silence is bad, or clear."""
+    match then:
+        case "open":
+            return Vote(Verdict.BAD, blind=True, since=since, settled=True)
+        case "ok":
+            return Vote(Verdict.CLEAR, blind=True, since=since, settled=True)
+        case _:
+            return Vote(_together(last) if last else Verdict.BETWEEN, blind=True, since=since)
+
+
+def _timed(case: Case, condition: Condition, every: list[Window]) -> Vote:
+    """Verdicts that time changes: judged now, and again when the next is due."""
+    verdicts = [condition.judge(one.points, one.labels, max(case.now, one.at)) for one in every]
+    due = [when for one in every if (when := condition.due(one.points, case.now)) is not None]
+    return Vote(_together(verdicts) if verdicts else Verdict.BETWEEN, next=min(due, default=None), settled=True)
+
+
+def _quorate(case: Case, quorum: Quorum, fresh: list[Report], silent: list[Report], then: str) -> Vote:
+    """Each value of the label counts once, the worst that it says; too few that report are blind."""
+    voices: dict[str, Verdict] = {}
+    for one in fresh:
+        name = one.window.labels.get(quorum.by, "")
+        voices[name] = one.verdict if name not in voices else _together([voices[name], one.verdict])
+    if len(voices) < quorum.min_reporting:
+        return _silent(then, [], _lost(case, quorum, [*fresh, *silent]))
+    bad = sum([verdict is Verdict.BAD for verdict in voices.values()])
+    not_clear = sum([verdict is not Verdict.CLEAR for verdict in voices.values()])
+    verdict = (
+        Verdict.BAD if bad >= quorum.at_least else Verdict.CLEAR if not_clear < quorum.at_least else Verdict.BETWEEN
+    )
+    return Vote(verdict, next=_ahead(case, fresh))
+
+
+def _lost(case: Case, quorum: Quorum, every: list[Report]) -> Instant:
+    """Since when too few voices report."""
+    until: dict[str, Instant] = {}
+    for one in every:
+        name = one.window.labels.get(quorum.by, "")
+        until[name] = max(until.get(name, one.until), one.until)
+    ended = sorted(until.values(), reverse=True)
+    return min(ended[quorum.min_reporting - 1], case.now) if len(ended) >= quorum.min_reporting else case.now
+
+
+def _sight(case: Case, rule: Rule, instance: Instance, vote: Vote) -> Instance:
+    """Keep since when it is blind; with its sight back, the clocks that were frozen go on."""
+    if vote.blind:
+        return instance if instance.blind_at is not None else _told(case, rule, replace(instance, blind_at=vote.since))
+    if instance.blind_at is None:
+        return instance
+    gone = max(0, case.now - instance.blind_at)
+    if rule.no_data is not None and rule.no_data.then == "hold" and instance.since is not None:
+        instance = replace(instance, since=instance.since + gone)
+    if instance.blind_told:
+        case.add(Raise(blindness(rule.id, instance, case.now, firing=False)))
+    return replace(instance, blind_at=None, blind_told=False)
+
+
+def _blind_look(rule: Rule, instance: Instance) -> Instant | None:
+    """When people are to be told that it is blind; never where silence is good or bad, or nobody is told anything."""
+    if instance.blind_at is None or instance.blind_told or rule.shadow:
+        return None
+    if rule.no_data is None or rule.no_data.then != "hold":
+        return None
+    return instance.blind_at + BLIND_TOLD_AFTER
+
+
+def _told(case: Case, rule: Rule, instance: Instance) -> Instance:
+    """Once blind for long, people are told that the rule sees nothing."""
+    due = _blind_look(rule, instance)
+    if due is None or due > case.now:
+        return instance
+    case.add(Raise(blindness(rule.id, instance, case.now, firing=True)))
+    return replace(instance, blind_told=True)
+
+
+def blindness(rule_id: str, instance: Instance, at: Instant, *, firing: bool) -> AlertsReceived:
+    """Ticketd's own alert about a rule that has had no data for long, or has it again."""
+    labels = {"alertname": "TicketdRuleBlind", "rule": rule_id, "severity": "warning"}
+    since = instance.blind_at if instance.blind_at is not None else at
+    which = ", ".join(f"{name}={value}" for name, value in sorted(instance.labels.items()))
+    alert = Alert(
+        fingerprint=fingerprint({**labels, "instance": instance.key}),
+        firing=firing, labels=labels, starts_at=since, ends_at=None if firing else at,
+        annotations={
+            "summary": f"rule {rule_id} has had no data for {format_span(BLIND_TOLD_AFTER)}: it can neither open nor"
+            " resolve",
+            "description": f"Nothing was heard of {which or 'it'} since {format_instant(since)}. Look at what sends"
+            " these samples, and at the way from there to ticketd.",
+        },
+    )  # fmt: skip
+    return AlertsReceived(source=DAEMON, sender=DAEMON, received_at=at, alerts=(alert,))
+
+
+# ---------------------------------------------------------------- flapping
+def _flapped(
+    case: Case, rule: Rule, instance: Instance, verdict: Verdict, at: Instant, *, spoken: bool
+) -> tuple[Instance, Verdict]:
+    """While it flaps, clear counts as neither for what is open: one ticket, one note, and the final state shows."""
+    instance = flapping.taken(case, rule, instance, verdict if spoken else None, at)
+    if verdict is Verdict.CLEAR and flapping.held_open(instance):
+        return instance, Verdict.BETWEEN
+    return instance, verdict
+
+
+# ---------------------------------------------------------------- time alone
+def looked(case: Case, instance: Instance, rule: Rule) -> tuple[Instance, str]:
+    """The instance is judged though nothing came. What its rule no longer sees stays as it is, with a note."""
+    if not any(_sees(rule, instance, one.labels) for one in case.windows(instance.key).values()):
+        _note_left(case, rule, instance)
+        return instance, "taken"
+    instance = _told(case, rule, instance)
+    return evaluate(case, rule, instance, None, case.now)
+
+
+def _sees(rule: Rule, instance: Instance, labels: Labels) -> bool:
+    """Whether samples with these labels would still come to this instance: `match` or `dedup` may have changed."""
+    return all_hold(rule.match, labels) and key_of(rule, dedup_labels(rule, labels)) == instance.key
+
+
+def _note_left(case: Case, rule: Rule, instance: Instance) -> None:
+    ticket = case.ticket(instance.ticket)
+    if instance.phase is Phase.OK or ticket is None or ticket.status not in LIVE or ticket.orphaned:
+        return
+    case.record(
+        ticket, What.ORPHANED,
+        f"rule {rule.id} was changed and no longer sees this problem: it stays until somebody resolves it",
+        data={"rule": rule.id}, orphaned=True,
+    )  # fmt: skip

@@ -1,0 +1,175 @@
+"""After a policy has come into force: what stands is judged anew by it, a page at a time.
+
+The one law: a reload changes no state itself. Each instance that the new policy may move gets a look of its own, an
+awaited heartbeat gets an instance, the tickets of a removed rule get a note; each is an event like any other, so a
+crash in the middle loses nothing.
+"""
+
+from collections.abc import Iterable, Iterator
+from itertools import product
+from typing import Final
+
+from msgspec.json import decode, encode
+from msgspec.structs import replace
+
+from rules import dependencies
+from rules.case import LOOK, Case
+from rules.instants import Instant
+from rules.model import Instance, Labels, Phase, Timer, Verdict, Window
+from rules.policy import SAMPLED, Policy, Rule
+from rules.state import PAGE, Page
+from rules.tickets.answers import MANUAL
+from rules.tickets.identity import (
+    dedup_labels,
+    fingerprint,
+    group_key_of,
+    key_of,
+    subject_of_instance,
+)
+from rules.tickets.timeline import What
+
+SWEEP: Final = "sweep"
+ORPHANS: Final = "orphans"
+_SWEEP_PREFIX: Final = "S-"
+_ORPHANS_PREFIX: Final = "O-"
+AWAITED_MAX: Final = 1_000  # heartbeats that one rule awaits by name
+
+
+# ---------------------------------------------------------------- a policy was loaded
+def loaded(case: Case) -> str:
+    """Begin the sweep, await heartbeats never heard of, and look for tickets whose rule is gone."""
+    case.schedule(Timer(_SWEEP_PREFIX, SWEEP, case.now))
+    awaited = sum([_await(case, rule, labels) for rule, labels in awaiting(case.policy)])
+    gone = [
+        tally.rule
+        for tally in case.state.tallies.values()
+        if (tally.open or tally.storm is not None) and tally.rule != MANUAL and case.policy.rule(tally.rule) is None
+    ]
+    for rule_id in gone:
+        case.schedule(Timer(_ORPHANS_PREFIX + encode((rule_id, "")).decode(), ORPHANS, case.now))
+    return f"swept; {awaited} heartbeats newly awaited, {len(gone)} rules gone"
+
+
+def awaiting(policy: Policy) -> Iterator[tuple[Rule, Labels]]:
+    """The heartbeats that rules name exactly: each must come, even if none ever has."""
+    for rule in policy.rules.values():
+        if rule.source in SAMPLED and rule.condition is not None and rule.condition.timed:
+            for labels in _named(rule):
+                yield rule, labels
+
+
+def _named(rule: Rule) -> Iterable[Labels]:
+    """The label sets that a rule's matchers spell out; none where one leaves it open."""
+    names: dict[str, tuple[str, ...]] = {}
+    for one in rule.match:
+        if one.op == "=" and one.value:
+            names[one.name] = (one.value,)
+        elif one.op == "=~" and one.choices and "" not in one.choices:
+            names[one.name] = tuple(sorted(one.choices))
+        else:
+            return ()
+    count = 1
+    for values in names.values():
+        count *= len(values)
+    if not names or count > AWAITED_MAX:
+        return ()
+    return [dict(zip(names, values, strict=True)) for values in product(*names.values())]
+
+
+def awaited_key(rule: Rule, labels: Labels) -> str:
+    """The key of the instance that such a heartbeat belongs to."""
+    return key_of(rule, dedup_labels(rule, labels))
+
+
+def _await(case: Case, rule: Rule, labels: Labels) -> bool:
+    key = awaited_key(rule, labels)
+    condition = rule.condition
+    windows = case.windows(key)
+    if condition is None:
+        return False
+    if windows:
+        known = case.instance(key)
+        if known is not None and any([one.judged != condition.digest for one in windows.values()]):  # noqa: C419 - a generator costs thrice that
+            _look_now(case, known, case.now)  # it may be due earlier now
+        return False
+    points = condition.push((), case.now, {})
+    name = fingerprint({"awaited": rule.root, **labels})
+    case.put_window(
+        Window(key, name, labels, case.now, case.now, points, Verdict.CLEAR, condition.digest, expected=True, version=1)
+    )
+    known = case.instance(key)
+    before = known or Instance(key, rule.id, dedup_labels(rule, labels), group_key=group_key_of(rule, labels))
+    after = case.look_at(before, condition.due(points, case.now))
+    if known is None or after is not before:
+        case.put_instance(replace(after, version=before.version + 1), before.phase)
+    return True
+
+
+# ---------------------------------------------------------------- pages
+def page(policy: Policy, subject: str) -> Page | None:
+    """The page that a timer's subject names; None if it names none (any more)."""
+    if subject.startswith(_SWEEP_PREFIX):
+        return Page(after=subject.removeprefix(_SWEEP_PREFIX))
+    if subject.startswith(_ORPHANS_PREFIX):
+        rule_id, after = decode(subject.removeprefix(_ORPHANS_PREFIX), type=tuple[str, str])
+        return Page(orphans=rule_id, after=after) if policy.rule(rule_id) is None else None
+    if subject.startswith(dependencies.PREFIX):
+        return dependencies.page(policy, subject)
+    return None
+
+
+def is_walk(subject: str) -> bool:
+    """Whether a timer's subject is a walk through pages, no ticket and no instance."""
+    return subject.startswith((_SWEEP_PREFIX, _ORPHANS_PREFIX, dependencies.PREFIX))
+
+
+def walked(case: Case, subject: str, kind: str) -> str:
+    """One page of a walk; a full one is followed by the next, as an event of its own."""
+    wanted = page(case.policy, subject)
+    found = case.state.pages.get(wanted, ()) if wanted is not None else ()
+    if wanted is None or not found:
+        return "nothing there"
+    if wanted.orphans is not None:
+        for number in found:
+            _orphan(case, int(number))
+    else:
+        for key in found:
+            instance = case.instance(key)
+            if instance is not None and (wanted.bond is not None or _movable(case.policy, instance)):
+                _look_now(case, instance, case.now)
+    if len(found) >= PAGE:
+        case.schedule(Timer(_following(subject, wanted, found[-1]), kind, case.now))
+    return f"{len(found)} looked through"
+
+
+def _following(subject: str, wanted: Page, after: str) -> str:
+    if wanted.orphans is not None:
+        return _ORPHANS_PREFIX + encode((wanted.orphans, after)).decode()
+    if wanted.bond is None:
+        return _SWEEP_PREFIX + after
+    child, labels, _ = decode(subject.removeprefix(dependencies.PREFIX), type=tuple[str, list[tuple[str, str]], str])
+    return dependencies.subject(child, labels, after)
+
+
+def _look_now(case: Case, instance: Instance, now: Instant) -> None:
+    case.schedule(Timer(subject_of_instance(instance.key), LOOK, now))
+
+
+def _movable(policy: Policy, instance: Instance) -> bool:
+    """Whether a new policy can move it without anything being heard: what is simply open cannot be."""
+    rule = policy.rule(instance.rule)
+    if rule is None:
+        return False
+    simply_open = instance.phase is Phase.OPEN and instance.parked is None and instance.by is None
+    return not simply_open or bool(rule.depends_on) or rule.condition is not None or instance.flapping
+
+
+def _orphan(case: Case, number: int) -> None:
+    ticket = case.ticket(number)
+    if ticket is None or ticket.orphaned:
+        return
+    case.record(
+        ticket, What.ORPHANED,
+        f"no rule file holds rule {ticket.rule} any more: it stays as it is until somebody resolves it",
+        data={"rule": ticket.rule}, orphaned=True,
+    )  # fmt: skip
