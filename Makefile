@@ -23,7 +23,7 @@ unexport VIRTUAL_ENV
 # Without compiled files pytest alone takes five seconds to start.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: help setup run test unit lint format types imports peers faults simulation bench packaging packaging-tools wheel image-check lock clean
+.PHONY: help setup run test unit lint format types imports peers faults simulation bench packaging packaging-tools wheel image-check lock docs clean
 
 help:  ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-15s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -90,6 +90,10 @@ image-check: setup  ## the Dockerfile's install steps, without a container engin
 
 lock: setup  ## renew uv.lock after a change in pyproject.toml
 	$(BIN)/uv lock
+
+docs: setup  ## write the language reference in docs/rules.md anew, from the code
+	@$(BIN)/python -c 'from pathlib import Path; from rules.language.reference import rewritten; \
+	  file = Path("docs/rules.md"); file.write_text(rewritten(file.read_text("utf-8")), "utf-8")'
 
 clean:  ## remove what make made (stores are yours and stay)
 	rm -rf $(VENV) build dist .hypothesis .import_linter_cache .mypy_cache .pytest_cache .ruff_cache

@@ -1,18 +1,22 @@
 """The policy in force, and how it changes: the files of the rule paths, read whole and swapped at once.
 
 The one law: all files are right, or nothing changes. A path is a file, or a folder's `*.yaml` except `_*` and
-`*.test.yaml`; what a file names under `use` is read from beside it. Only this file reads rule files.
+`*.test.yaml`; what a file names under `use` is read from beside it, and `pack:NAME` from the packs that ship with the
+product. Only this file reads rule files. Never is a policy made of files from before and after a change: what changed
+while it was read is read again.
 """
 
 import json
 import os
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from functools import lru_cache
+from importlib.resources import files as resources
 from pathlib import Path
 from typing import Any, Final
 
 from connectors.base import load as load_kinds
-from daemon.clock import Clock
+from daemon.clock import Clock, SystemClock
 from daemon.config import Settings
 from daemon.wiring import language_kinds
 from rules.instants import Instant
@@ -21,6 +25,33 @@ from rules.policy import Policy
 
 FILES_MAX: Final = 2_000
 ALL_BYTES_MAX: Final = 64 << 20
+READS_MAX: Final = 3  # of all files, while some of them change
+PACK: Final = "pack:"  # begins the names of documents that ship with the product
+
+Stamp = tuple[int, int, int, int] | None  # device, inode, size, time of the last change; None: there is no such file
+
+
+def _stamp(found: os.stat_result) -> Stamp:
+    return found.st_dev, found.st_ino, found.st_size, found.st_mtime_ns
+
+
+def _listed(folder: Path) -> list[Path]:
+    """What may be rule files; whatever else comes and goes beside them is nobody's change."""
+    return sorted(one for one in folder.iterdir() if one.suffix in {".yaml", ".yml"})
+
+
+@lru_cache(maxsize=1)
+def packs() -> Mapping[str, bytes]:
+    """The rule files that ship with the product, by the NAME of `use: [pack:NAME]`."""
+    folder = resources("rules") / "packs"
+    if not folder.is_dir():
+        return {}
+    found = sorted(folder.iterdir(), key=lambda one: one.name)
+    return {
+        one.name.removesuffix(".yaml"): one.read_bytes()
+        for one in found
+        if one.name.endswith(".yaml") and not one.name.endswith(".test.yaml") and not one.name.startswith(("_", "."))
+    }
 
 
 class PolicyError(Exception):
@@ -43,6 +74,8 @@ class _Reading:
     bytes_read: int = 0
     full: bool = False
     wanted: list[str] = field(default_factory=list)  # by `use`, not yet read
+    stamps: dict[Path, Stamp] = field(default_factory=dict)  # of each file when it was opened
+    listed: dict[Path, list[Path]] = field(default_factory=dict)  # what each folder held
 
     def path(self, path: Path) -> None:
         """A file, or the rule files of a folder."""
@@ -50,7 +83,7 @@ class _Reading:
             self.file(path)
             return
         try:
-            names = sorted(path.iterdir())
+            names = self.listed[path] = _listed(path)
         except OSError as error:
             self.problems.append(Problem(str(path), 1, 1, f"this folder cannot be read: {error.strerror}"))
             return
@@ -75,14 +108,20 @@ class _Reading:
                 self.problems.append(Problem(name, 1, 1, "this is no file"))
                 return
             with path.open("rb") as opened:
+                self.stamps[path] = _stamp(os.fstat(opened.fileno()))
                 text = opened.read(BYTES_MAX + 1)
         except FileNotFoundError:
+            self.stamps[path] = None
             if not used:
                 self.problems.append(Problem(name, 1, 1, "there is no such file or folder; look at `rules`"))
             return
         except OSError as error:
             self.problems.append(Problem(name, 1, 1, f"this file cannot be read: {error.strerror}"))
             return
+        self.text(name, text)
+
+    def text(self, name: str, text: bytes) -> None:
+        """What a file, or a pack, holds."""
         self.bytes_read += len(text)
         if self.bytes_read > ALL_BYTES_MAX or len(self.documents) == FILES_MAX:
             self.full = True
@@ -93,13 +132,55 @@ class _Reading:
         self.documents[name] = document = read(name, text)
         self.wanted.extend(used_files(document))
 
+    def pack(self, name: str) -> None:
+        """A pack, once. One that there is not is reported where it is used."""
+        text = packs().get(name.removeprefix(PACK))
+        if text is not None and name not in self.documents and not self.full:
+            self.text(name, text)
+
     def follow(self) -> None:
         """What the files use, and what those use in turn."""
         while self.wanted:
-            self.file(Path(self.wanted.pop()), used=True)
+            name = self.wanted.pop()
+            if name.startswith(PACK):
+                self.pack(name)
+            else:
+                self.file(Path(name), used=True)
+
+    def changed(self) -> Path | None:
+        """A file or folder that is no longer what was read, or None."""
+        for path, stamp in self.stamps.items():
+            try:
+                now = _stamp(path.stat())
+            except OSError:
+                now = None
+            if now != stamp:
+                return path
+        for folder, names in self.listed.items():
+            try:
+                same = _listed(folder) == names
+            except OSError:
+                same = False
+            if not same:
+                return folder
+        return None
 
 
 def _read(paths: Iterable[Path]) -> _Reading:
+    """All files as they are at one moment: while some change, as links that are swapped do, all are read again."""
+    paths = list(paths)
+    reading = _read_once(paths)
+    for _ in range(READS_MAX - 1):
+        if reading.changed() is None:
+            return reading
+        reading = _read_once(paths)
+    if (changed := reading.changed()) is not None:
+        said = "this changes again and again while it is read; reload when it is written"
+        reading.problems.append(Problem(str(changed), 1, 1, said))
+    return reading
+
+
+def _read_once(paths: Iterable[Path]) -> _Reading:
     reading = _Reading()
     for path in paths:
         reading.path(path)
@@ -107,8 +188,8 @@ def _read(paths: Iterable[Path]) -> _Reading:
     return reading
 
 
-def _loaded(reading: _Reading, kinds: LanguageKinds) -> Loaded:
-    found = load(reading.documents, kinds)
+def _loaded(reading: _Reading, kinds: LanguageKinds, now: Instant | None) -> Loaded:
+    found = load(reading.documents, replace(kinds, packs=tuple(packs())), now=now)
     if not reading.problems and not reading.warnings:
         return found
     errors = tuple(sorted({*found.errors, *reading.problems}))
@@ -116,14 +197,23 @@ def _loaded(reading: _Reading, kinds: LanguageKinds) -> Loaded:
     return Loaded(None if errors else found.policy, errors, warnings)
 
 
-def load_paths(paths: Iterable[Path], kinds: LanguageKinds) -> Loaded:
-    """The policy of these paths' files, or every mistake in them. Never raises for what the files are or hold."""
-    return _loaded(_read(paths), kinds)
+def load_paths(paths: Iterable[Path], kinds: LanguageKinds, now: Instant | None = None) -> Loaded:
+    """The policy of these paths' files, or every mistake in them. Never raises for what the files are or hold.
+
+    `now`: what is over by then is warned of; None: nothing is said of times.
+    """
+    return _loaded(_read(paths), kinds, now)
+
+
+def read_paths(paths: Iterable[Path], kinds: LanguageKinds) -> tuple[Mapping[str, Document], LanguageKinds, Loaded]:
+    """The files of these paths and of what they use, by name, what they may name, and what they make together."""
+    reading = _read(paths)
+    return reading.documents, replace(kinds, packs=tuple(packs())), _loaded(reading, kinds, None)
 
 
 def load_files(settings: Settings) -> Loaded:
     """The policy of the settings' rule paths, under what the settings configure."""
-    return load_paths(settings.rules, language_kinds(settings, load_kinds()))
+    return load_paths(settings.rules, language_kinds(settings, load_kinds()), SystemClock().now())
 
 
 class Policies:
@@ -158,7 +248,7 @@ class Policies:
     def reload(self) -> tuple[Problem, ...]:
         """Read all files and swap at once. Empty: swapped; otherwise what is wrong, and the old policy stays."""
         reading = _read(self.paths)
-        found = _loaded(reading, self._kinds)
+        found = _loaded(reading, self._kinds, self._clock.now())
         self.warnings = found.warnings
         self.last_ok = found.policy is not None
         if found.policy is None:

@@ -6,11 +6,11 @@ and whatever is neither is an error at its place. Files are read elsewhere; here
 
 from rules.language.build import Loaded, catch_all, load
 from rules.language.files import used_files
-from rules.language.matchers import parse_matcher
 from rules.language.nodes import BYTES_MAX, Document, read
 from rules.language.people import LanguageKinds
 from rules.language.report import Problem
 from rules.language.schema import schema
+from rules.matcher_syntax import parse_matcher
 
 __all__ = [
     "BYTES_MAX",

@@ -4,31 +4,48 @@ The one law: a policy comes out only when nothing is wrong anywhere; and one mis
 """
 
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from hashlib import sha256
+from itertools import islice
 from typing import Final, TypeVar
 
-from rules.instants import MINUTE
+from rules.instants import MINUTE, Instant, Span
 from rules.language.files import Files, ids, twice
-from rules.language.mistakes import salvaged, validated
+from rules.language.judging import Judging
+from rules.language.matrix import matrix_of
 from rules.language.nodes import Document, Map, Node, Seq, find, read
 from rules.language.people import LanguageKinds, People
-from rules.language.report import Place, Problem, at, meant_or_list, once, shown
-from rules.language.shapes import (
-    REQUIRED,
-    ChoiceShape,
-    ContactShape,
-    EscalationShape,
-    FileShape,
-    PriorityShape,
-    RuleShape,
-    Shape,
-)
+from rules.language.people_shapes import CalendarShape, ScheduleShape, SlaShape
+from rules.language.relations import Relations
+from rules.language.report import Place, Problem, at, once
+from rules.language.sections import ITEM_NAMES, Parts, maps, parts_of
+from rules.language.shapes import REQUIRED, ChoiceShape, ContactShape, EscalationShape, MaintenanceShape, RuleShape
 from rules.matching import matcher
-from rules.policy import CATCH_ALL, Choice, Escalation, Grouping, Matrix, Policy, Rule
+from rules.policy import (
+    CATCH_ALL,
+    SAMPLED,
+    Choice,
+    Dependency,
+    Escalation,
+    Grouping,
+    Maintenance,
+    Matrix,
+    Policy,
+    Rule,
+)
+from rules.recurrence import Cron
+from rules.typed import Shape
+from rules.words import meant_or_list, shown
 
 PROBLEMS_MAX: Final = 1_000
-AXIS_MAX: Final = 10  # names on one side of the matrix
+MAX_OPEN_MAX: Final = 1_000_000
+LOOKED_FROM: Final = 0  # some Thursday
+STARTS_LOOKED_AT: Final = 100
+NOT_ACTED_ON: Final = {
+    "calendars": "are checked, but nothing is judged by them in this version",
+    "sla": "is checked, but no clock runs in this version: nobody is warned of a breach",
+    "hold_until_open": "is checked, but not acted on in this version: people are told at any hour",
+}
 S = TypeVar("S", bound=Shape)
 
 
@@ -53,10 +70,13 @@ def catch_all(matrix: Matrix) -> Rule:
     )
 
 
-def load(texts: Mapping[str, str | bytes | Document], kinds: LanguageKinds) -> Loaded:
-    """The policy that these files make together; names under `use` are looked up among them. Never raises."""
+def load(texts: Mapping[str, str | bytes | Document], kinds: LanguageKinds, *, now: Instant | None = None) -> Loaded:
+    """The policy that these files make together; names under `use` are looked up among them. Never raises.
+
+    `now`: what is over by then is warned of; None: nothing is said of times.
+    """
     documents = [text if isinstance(text, Document) else read(name, text) for name, text in texts.items()]
-    building = _Building(documents, kinds)
+    building = _Building(documents, kinds, now)
     building.run()
     errors, warnings = once(building.errors), once(building.warnings)
     if len(errors) > PROBLEMS_MAX:
@@ -69,6 +89,17 @@ def load(texts: Mapping[str, str | bytes | Document], kinds: LanguageKinds) -> L
         "".join(f"{one.file}\0{one.digest}\n" for one in sorted(documents, key=_name)).encode("utf-8", "surrogatepass")
     )
     return Loaded(building.policy(digest.hexdigest()), (), warnings)
+
+
+def _never_ends(cron: Cron, span: Span) -> bool:
+    """Whether a window of `span` from each instant of `cron` leaves no time between them, as far as is looked."""
+    start = cron.next(LOOKED_FROM)
+    for _ in range(STARTS_LOOKED_AT):
+        following = cron.next(start)
+        if following > start + span:
+            return False
+        start = following
+    return True
 
 
 def _name(document: Document) -> str:
@@ -84,51 +115,30 @@ def _rootless(documents: Iterable[Document]) -> Iterator[Problem]:
             yield at(place, "a rule file is a map of keys; begin it with version: 1")
 
 
-@dataclass(slots=True)
-class _Parts:
-    """What one file holds, as far as it is right; each with the tree that it was read from."""
-
-    root: Map
-    rules: list[tuple[RuleShape, Map]] = field(default_factory=list)
-    contacts: list[tuple[ContactShape, Map]] = field(default_factory=list)
-    escalations: list[tuple[EscalationShape, Map]] = field(default_factory=list)
-    priority: PriorityShape | None = None
-    default_escalation: str | None = None
-    catch_all: str | None = None
-
-
-def _paired(shapes: Iterable[S], items: Node | None) -> list[tuple[S, Map]]:
-    return list(zip(shapes, _maps(items), strict=True))
-
-
-def _right(shape: type[S], items: Node | None) -> list[tuple[S, Map]]:
-    found = (salvaged(shape, one) for one in _maps(items))
-    return [one for one in found if one is not None]
-
-
-def _maps(items: Node | None) -> Iterator[Map]:
-    return (one for one in items if isinstance(one, Map)) if isinstance(items, Seq) else iter(())
-
-
 class _Building:
     """One load."""
 
-    def __init__(self, documents: list[Document], kinds: LanguageKinds) -> None:
+    def __init__(self, documents: list[Document], kinds: LanguageKinds, now: Instant | None) -> None:
         self.kinds = kinds
+        self.sources = {*kinds.sources, *SAMPLED}
         self.errors: list[Problem] = [problem for one in documents for problem in one.problems]
         self.warnings: list[Problem] = []
         self.documents = documents
-        self.files = Files(documents)
+        self.files = Files(documents, kinds.packs)
         self.whole = self.files.whole
         self.rules: dict[str, Rule] = {}
+        self.maintenance: list[Maintenance] = []
         self.escalations: dict[str, Escalation] = {}
         self.matrix = Matrix()
         self.matrix_known = self.whole
         self.default_escalation: str | None = None
         self.catch_all = True
-        roots = self.files.roots()
-        self.known_escalations = ids(roots.values(), "escalations")
-        self.people = People(kinds, ids(roots.values(), "contacts"), whole=self.whole)
+        self.judging = Judging(now)
+        roots = self.files.roots().values()
+        self.known_escalations = ids(roots, "escalations")
+        self.known_calendars = ids(roots, "calendars")
+        self.known_rules = ids(roots, "rules")
+        self.people = People(kinds, ids(roots, "contacts"), ids(roots, "schedules"), whole=self.whole)
         self._firsts: dict[tuple[str, str], Place] = {}
 
     def run(self) -> None:
@@ -138,23 +148,31 @@ class _Building:
         self.errors += self.files.problems
         for part in parts:
             self._settings(part)
-        for part in parts:
-            for contact, raw in part.contacts:
-                if self._new("contact", contact.id, raw):
-                    self.people.contact(contact, raw)
-        for part in parts:
-            for escalation, raw in part.escalations:
-                if self._new("escalation", escalation.id, raw):
-                    self.escalations[escalation.id] = self.people.escalation(escalation, raw)
-        for part in parts:
-            for rule, raw in part.rules:
-                if self._new("rule", rule.id, raw):
-                    self.rules[rule.id] = self._rule(rule, raw)
-        self.errors += self.people.errors
+        for contact, raw in self._each(parts, "contacts", ContactShape):
+            self.people.contact(contact, raw)
+        for schedule, raw in self._each(parts, "schedules", ScheduleShape):
+            self.people.schedule(schedule, raw)
+        for escalation, raw in self._each(parts, "escalations", EscalationShape):
+            self.escalations[escalation.id] = self.people.escalation(escalation, raw)
+            for priority, name in escalation.hold_until_open.items():
+                self._calendar_exists(name, raw, ("hold_until_open", priority))
+        self._not_acted_on(parts)
+        raws: dict[str, Map] = {}
+        for rule, raw in self._each(parts, "rules", RuleShape):
+            self.rules[rule.id], raws[rule.id] = self._rule(rule, raw), raw
+        for window, raw in self._each(parts, "maintenance", MaintenanceShape):
+            cron = Cron(window.cron, window.tz)
+            if _never_ends(cron, window.span):
+                said = f"maintenance: {shown(window.id)} never ends: each begins before the one before it is over"
+                self.warnings.append(at(raw.place_of("for"), said))
+            self.maintenance.append(Maintenance(window.id, tuple(window.match), cron, window.span))
+        self.errors += Relations(self.rules, raws, self.known_rules, whole=self.whole).check()
+        for one in (self.people, self.judging):
+            self.errors += one.errors
         if not self.errors:
             self.people.note_unnamed()
             self._note_no_default(parts)
-        self.warnings += self.people.warnings
+        self.warnings += [*self.people.warnings, *self.judging.warnings]
 
     def policy(self, version: str) -> Policy:
         """What was built."""
@@ -164,49 +182,49 @@ class _Building:
             catch_all=catch_all(self.matrix) if self.catch_all else None,
             matrix=self.matrix,
             contacts=self.people.contacts,
+            schedules=self.people.schedules,
             escalations=self.escalations,
             default_escalation=self.default_escalation,
+            maintenance=tuple(self.maintenance),
         )
 
-    def _parts(self, file: str) -> _Parts:
+    def _parts(self, file: str) -> Parts:
         view = self.files.view(file)
-        parts = _Parts(view)
         self.errors += self._lacks(view.get("rules"))
-        whole = validated(FileShape, view, self.errors)
-        if whole is not None:
-            parts.rules = _paired(whole.rules, view.get("rules"))
-            parts.contacts = _paired(whole.contacts, view.get("contacts"))
-            parts.escalations = _paired(whole.escalations, view.get("escalations"))
-            parts.priority = whole.priority
-            parts.default_escalation, parts.catch_all = whole.default_escalation, whole.catch_all
-            return parts
-        # Something is wrong somewhere: what is right is still looked at, so that its own mistakes show as well.
-        parts.rules = _right(RuleShape, view.get("rules"))
-        parts.contacts = _right(ContactShape, view.get("contacts"))
-        parts.escalations = _right(EscalationShape, view.get("escalations"))
-        if "priority" in view:
-            parts.priority = validated(PriorityShape, view["priority"], [])
+        parts = parts_of(view, self.errors)
+        if not parts.whole and "priority" in view:
             self.matrix_known = False  # until one is accepted
-        name = view.get("default_escalation")
-        parts.default_escalation = name if isinstance(name, str) else None
+        for template in parts.templates():
+            self.judging.check(template)
         return parts
 
+    def _each(self, parts: Iterable[Parts], section: str, shape: type[S]) -> Iterator[tuple[S, Map]]:
+        """The items of a section over all files, without those whose id was there before."""
+        what = ITEM_NAMES[section]
+        for part in parts:
+            for item, raw in part.of(section, shape):
+                if self._new(what, raw.get("id"), raw):
+                    yield item, raw
+
     def _lacks(self, rules: Node | None) -> Iterator[Problem]:
-        for rule in _maps(rules):
-            for key in REQUIRED:
+        for rule in maps(rules):
+            sampled = any(rule.get("source") == source for source in SAMPLED)  # what is there may be a list
+            required = (*REQUIRED, "when") if sampled else REQUIRED
+            for key in required:
                 if key not in rule and self.files.inherits(rule):
                     name = rule.get("id")
                     said = f"{shown(name)} has no" if isinstance(name, str) else "this rule has no"
-                    yield at(rule.place(), f'{said} "{key}"')
+                    why = ": what is bad about these samples?" if key == "when" else ""
+                    yield at(rule.place(), f'{said} "{key}"{why}')
 
-    def _new(self, what: str, name: str, raw: Map) -> bool:
+    def _new(self, what: str, name: object, raw: Map) -> bool:
         """Whether this id is the first of its kind; else it is an error that names the first."""
         place = raw.place_of("id")
         if what == "rule" and name == CATCH_ALL:
             said = f'"{CATCH_ALL}" is the built-in rule; take another id, or turn it off with catch_all: off'
             self.errors.append(at(place, said))
             return False
-        return self._first(what, name, place)
+        return self._first(what, str(name), place)
 
     def _first(self, what: str, name: str, place: Place) -> bool:
         first = self._firsts.setdefault((what, name), place)
@@ -214,7 +232,7 @@ class _Building:
             self.errors.append(twice(what, name, place, first))
         return first is place
 
-    def _setting(self, part: _Parts, key: str) -> bool:
+    def _setting(self, part: Parts, key: str) -> bool:
         """Whether a file is the first to say something that holds for all."""
         place = part.root.place_of(key, of_key=True)
         first = self._firsts.setdefault(("", key), place)
@@ -223,46 +241,29 @@ class _Building:
             self.errors.append(at(place, f'"{key}" holds for all files and is said once; the first is at {where}'))
         return first is place
 
-    def _settings(self, part: _Parts) -> None:
+    def _settings(self, part: Parts) -> None:
         if part.priority is not None and self._setting(part, "priority"):
-            self._set_matrix(part.priority, part.root)
+            matrix = matrix_of(part.priority, part.root, self.errors)
+            self.matrix, self.matrix_known = matrix or self.matrix, matrix is not None
         if part.catch_all is not None and self._setting(part, "catch_all"):
             self.catch_all = part.catch_all == "on"
         if (name := part.default_escalation) is not None and self._setting(part, "default_escalation"):
             self.default_escalation = name
             self._escalation_exists(name, part.root, "default_escalation")
 
-    def _set_matrix(self, shape: PriorityShape, root: Map) -> None:
-        before = len(self.errors)
-        for axis, names in (("impact", shape.impact), ("urgency", shape.urgency)):
-            if not 1 <= len(names) <= AXIS_MAX:
-                self.errors.append(
-                    at(find(root, ("priority", axis)), f"{axis}: 1 to {AXIS_MAX} names, not {len(names)}")
-                )
-            for index, name in enumerate(names):
-                if name in names[:index]:
-                    self.errors.append(
-                        at(find(root, ("priority", axis, index)), f"{axis}: {shown(name)} is there twice")
-                    )
-        if len(shape.matrix) != len(shape.impact):
-            said = f"matrix: {len(shape.impact)} impacts need as many rows, not {len(shape.matrix)}"
-            self.errors.append(at(find(root, ("priority", "matrix")), said))
-        for index, row in enumerate(shape.matrix):
-            if len(row) != len(shape.urgency):
-                said = f"matrix: {len(shape.urgency)} urgencies need as many priorities in a row, not {len(row)}"
-                self.errors.append(at(find(root, ("priority", "matrix", index)), said))
-        if len(self.errors) == before:
-            self.matrix = Matrix(tuple(shape.impact), tuple(shape.urgency), tuple(map(tuple, shape.matrix)))
-            self.matrix_known = True
-        else:
-            self.matrix_known = False
-
     def _rule(self, shape: RuleShape, raw: Map) -> Rule:
-        if shape.source is not None and shape.source not in self.kinds.sources:
-            near = meant_or_list(shape.source, self.kinds.sources)
+        if shape.source is not None and shape.source not in self.sources:
+            near = meant_or_list(shape.source, sorted(self.sources))
             self.errors.append(at(raw.place_of("source"), f"there is no source {shown(shape.source)}{near}"))
+        elif "source" in raw.at and "source" not in raw:
+            pass  # it was wrong in shape, and left out here: what it would be is not known
+        elif self.files.inherits(raw):
+            if shape.source not in SAMPLED:
+                self.judging.about_samples(raw)
+            self.judging.templates(shape, raw)
         if shape.escalation is not None:
             self._escalation_exists(shape.escalation, raw, "escalation")
+        dedup = None if shape.dedup is None else tuple(shape.dedup)
         group = shape.group
         return Rule(
             id=shape.id,
@@ -272,14 +273,27 @@ class _Building:
             source=shape.source,
             pending_for=shape.pending_for,
             keep_firing_for=shape.keep_firing_for,
-            dedup=None if shape.dedup is None else tuple(shape.dedup),
+            dedup=dedup,
             group=None if group is None else Grouping(tuple(group.by), group.within),
             title=shape.title,
             description=shape.description,
             labels=shape.labels,
             escalation=shape.escalation,
             reopen_within=shape.reopen_within,
+            condition=self.judging.condition(shape, raw),
+            quorum=self.judging.quorum(shape.quorum, dedup, raw),
+            no_data=self.judging.no_data(shape.no_data, shape.source, raw),
+            flap=self.judging.flap(shape.flap, raw),
+            depends_on=tuple(Dependency(one.rule, tuple(one.on), one.settle) for one in shape.depends_on),
+            max_open=self._max_open(shape.max_open, raw),
+            shadow=shape.mode == "shadow",
+            moved_from=tuple(shape.moved_from),
         )
+
+    def _max_open(self, number: int, raw: Map) -> int:
+        if number > MAX_OPEN_MAX:
+            self.errors.append(at(raw.place_of("max_open"), f"max_open: at most {MAX_OPEN_MAX}, not {number}"))
+        return number
 
     def _choice(self, shape: ChoiceShape | None, words: tuple[str, ...], raw: Map, key: str) -> Choice:
         if shape is None:
@@ -301,9 +315,35 @@ class _Building:
             said = f"{key}: there is no escalation {shown(name)}{meant_or_list(name, self.known_escalations)}"
             self.errors.append(at(raw.place_of(key), said))
 
-    def _note_no_default(self, parts: list[_Parts]) -> None:
+    def _calendar_exists(self, name: str, raw: Map, path: tuple[str, ...]) -> None:
+        if name not in self.known_calendars and self.whole:
+            said = f"{path[0]}: there is no calendar {shown(name)}{meant_or_list(name, self.known_calendars)}"
+            self.errors.append(at(find(raw, path), said))
+
+    def _not_acted_on(self, parts: list[Parts]) -> None:
+        """Calendars and what hangs on them: their shapes and names are checked, and that is all that is done."""
+        for _ in self._each(parts, "calendars", CalendarShape):
+            pass  # their ids are compared
+        for sla, raw in self._each(parts, "sla", SlaShape):
+            if sla.calendar is not None:
+                self._calendar_exists(sla.calendar, raw, ("calendar",))
+        held = (
+            raw.place_of("hold_until_open", of_key=True)
+            for part in parts
+            for shape, raw in part.of("escalations", EscalationShape)
+            if shape.hold_until_open
+        )
+        for what, places in (
+            ("calendars", (one.root.place_of("calendars", of_key=True) for one in parts if one.items.get("calendars"))),
+            ("sla", (one.root.place_of("sla", of_key=True) for one in parts if one.items.get("sla"))),
+            ("hold_until_open", held),
+        ):
+            for place in islice(places, 1):  # once for all files
+                self.warnings.append(at(place, f"{what}: {NOT_ACTED_ON[what]}"))
+
+    def _note_no_default(self, parts: list[Parts]) -> None:
         for part in parts:
-            if part.contacts and self.default_escalation is None:
+            if part.items.get("contacts") and self.default_escalation is None:
                 said = "there are contacts but no default_escalation: tickets of rules without escalation tell nobody"
                 self.warnings.append(at(part.root.place_of("contacts", of_key=True), said))
                 return

@@ -4,17 +4,21 @@ The one law: later wins and values are replaced whole: used files' defaults, the
 What a rule inherits keeps the place where it was written, so a mistake is reported there.
 """
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from typing import Final
 
+from pydantic import BaseModel
+
 from rules.language.nodes import Document, Map, Node, Seq
-from rules.language.report import Place, Problem, at, meant, meant_or_list, shown
-from rules.language.shapes import RulePart, Shape, TemplateShape
+from rules.language.report import Place, Problem, at
+from rules.language.shapes import RulePart, TemplateShape
+from rules.words import meant, meant_or_list, shown
 
 USED_MAX: Final = 1_000  # names in one `use`
+PACK: Final = "pack:"  # the names of documents that ship with the product begin so
 
 
-def keys_of(shape: type[Shape]) -> tuple[str, ...]:
+def keys_of(shape: type[BaseModel]) -> tuple[str, ...]:
     """The keys of a shape, as files write them."""
     return tuple(one.alias or name for name, one in shape.model_fields.items())
 
@@ -23,24 +27,28 @@ _DEFAULT_KEYS: Final = frozenset(keys_of(RulePart))
 _TEMPLATE_KEYS: Final = frozenset(keys_of(TemplateShape))
 
 
-def _refusal(name: str) -> str | None:
-    """Why a name cannot be used, or None."""
-    if name.startswith("pack:"):
-        return f"{shown(name)}: this version has no packs; name a file beside this one"
+def _refusal(file: str, name: str) -> str | None:
+    """Why a name cannot be used in a file, or None."""
+    if name.startswith(PACK):
+        return None
+    if file.startswith(PACK):
+        return f"{shown(name)}: a pack can use other packs only, as pack:NAME"
     if "/" in name or "\\" in name or name in {"", ".", ".."} or "\0" in name:
-        return f"{shown(name)}: `use` names files beside this one, without folders"
+        return f"{shown(name)}: `use` names files beside this one, without folders, or pack:NAME"
     return None
 
 
 def beside(file: str, name: str) -> str:
-    """The name of a file that stands beside another."""
+    """The name of a file that stands beside another, or of a pack."""
+    if name.startswith(PACK):
+        return name
     folder, slash, _ = file.rpartition("/")
     return f"{folder}{slash}{name}"
 
 
 def used_files(document: Document) -> Iterator[str]:
-    """The files that a document's `use` names, as far as its names can be used."""
-    return (beside(document.file, name) for name in document.uses[:USED_MAX] if _refusal(name) is None)
+    """The files (and packs) that a document's `use` names, as far as its names can be used."""
+    return (beside(document.file, name) for name in document.uses[:USED_MAX] if _refusal(document.file, name) is None)
 
 
 def _only(part: Map, keys: Iterable[str]) -> Map:
@@ -57,9 +65,10 @@ def _only(part: Map, keys: Iterable[str]) -> Map:
 class Files:
     """All files of a policy. `problems` grows as they are brought together."""
 
-    def __init__(self, documents: Iterable[Document]) -> None:
-        """Reads each file's `use`, `defaults` and `templates`."""
+    def __init__(self, documents: Iterable[Document], packs: Collection[str] = ()) -> None:
+        """Reads each file's `use`, `defaults` and `templates`. `packs`: the names of those that there are."""
         self.problems: list[Problem] = []
+        self._packs = packs
         self.documents = {one.file: one for one in documents}
         # False when something of the policy could not be read: then what nothing declares may stand there.
         self.whole = not any(one.root is None and one.problems for one in self.documents.values())
@@ -85,11 +94,15 @@ class Files:
             if not isinstance(name, str):
                 continue  # its shape is reported with the others
             place = names.place_of(index)
-            if (refusal := _refusal(name)) is not None:
+            if (refusal := _refusal(file, name)) is not None:
                 self.whole = False
                 self.problems.append(at(place, refusal))
             elif (target := beside(file, name)) in self.documents:
                 yield target, place
+            elif name.startswith(PACK):
+                self.whole = False
+                near = meant_or_list(name.removeprefix(PACK), self._packs)
+                self.problems.append(at(place, f"use: there is no pack {shown(name.removeprefix(PACK))}{near}"))
             else:
                 self.whole = False
                 near = meant(target, [one for one in self.documents if one != file]).replace(beside(file, ""), "")

@@ -3,25 +3,32 @@
 The one law: one mistake, one line; the words are the file's, never the machinery's.
 """
 
+from collections.abc import Mapping
 from typing import Any, Final, TypeVar, get_args
 
 from pydantic import BaseModel, ValidationError
 
 from rules.language.files import keys_of
 from rules.language.nodes import Map, Node, Seq, find
-from rules.language.report import Problem, at, meant, shown
-from rules.language.shapes import Shape
+from rules.language.report import Problem, at
+from rules.language.shapes import RulePart, RuleShape, TemplateShape
+from rules.typed import Shape
+from rules.words import meant, shown
 
-S = TypeVar("S", bound=Shape)
+S = TypeVar("S", bound=BaseModel)
 PRUNINGS_MAX: Final = 5
+_PARTS: Final[Mapping[type[BaseModel] | None, str]] = {
+    RulePart: "`defaults`",
+    TemplateShape: "a template",
+}
 
 
-def validated(shape: type[S], node: Node, problems: list[Problem]) -> S | None:
-    """The shape's value, or None and every mistake added to `problems`."""
+def validated(shape: type[S], node: Node, problems: list[Problem], within: tuple[str, ...] = ()) -> S | None:
+    """The shape's value, or None and every mistake added to `problems`. `within`: the keys that led to `node`."""
     try:
         return shape.model_validate(node)
     except ValidationError as error:
-        problems.extend(_problem(shape, node, one) for one in error.errors(include_url=False))
+        problems.extend(_problem(shape, node, one, within) for one in error.errors(include_url=False))
         return None
 
 
@@ -76,29 +83,36 @@ def _has(node: Node, step: int | str | None) -> bool:
     )
 
 
-def _problem(shape: type[Shape], node: Node, error: Any) -> Problem:
+def _problem(shape: type[BaseModel], node: Node, error: Any, above: tuple[str, ...]) -> Problem:
     path: tuple[int | str, ...] = error["loc"]
     of_key = path[-1:] == ("[key]",)
     path = path[:-1] if of_key else path
     within = path[:-1] if of_key or error["type"] == "missing" else path
-    names = [step for step in within if isinstance(step, str)]
+    names = [step for step in (*above, *within) if isinstance(step, str)]
     name = f"{names[-1]}: " if names else ""
     match error["type"]:
         case "extra_forbidden":
             key = str(path[-1])
-            return at(
-                find(node, path, of_key=True), f"unknown key {shown(key)}{meant(key, _keys_at(shape, path[:-1]))}"
-            )
+            here = _shape_at(shape, path[:-1])
+            if here in _PARTS and key in keys_of(RuleShape):
+                said = f"{shown(key)} cannot stand in {_PARTS[here]}: put it into the rule"
+                if key in keys_of(TemplateShape):
+                    said += ", or into a template that it takes with `extends`"
+                return at(find(node, path, of_key=True), said)
+            near = meant(key, keys_of(here)) if here is not None else ""
+            return at(find(node, path, of_key=True), f"unknown key {shown(key)}{near}")
         case "missing":
             return at(find(node, path[:-1]), name + _missing(str(path[-1]), error["input"]))
         case "string_type":
             said = f"must be a text, not {_kind(error['input'])}"
         case "list_type":
             said = f"must be a list, not {_kind(error['input'])}"
-            if isinstance(error["input"], str):
+            if isinstance(error["input"], str) and error["input"].isprintable():
                 said += f"; write [{error['input'][:40]}]"
         case "dict_type" | "model_type" | "model_attributes_type":
             said = f"must be a map, not {_kind(error['input'])}"
+        case "too_long":
+            said = f"at most {error['ctx']['max_length']} of them, not {error['ctx']['actual_length']}"
         case "string_too_short":
             said = "cannot be empty"
         case _:
@@ -118,15 +132,15 @@ def _kind(raw: object) -> str:
     return "a list" if isinstance(raw, list) else "a map" if isinstance(raw, dict) else shown(str(raw))
 
 
-def _keys_at(shape: type[Shape], path: tuple[int | str, ...]) -> tuple[str, ...]:
-    """The keys that a path's end can have."""
-    here: type[Shape] | None = shape
+def _shape_at(shape: type[BaseModel], path: tuple[int | str, ...]) -> type[BaseModel] | None:
+    """The shape of a path's end."""
+    here: type[BaseModel] | None = shape
     for step in path:
         if isinstance(step, str) and here is not None:
             found = next((one for key, one in here.model_fields.items() if step in {one.alias, key}), None)
             if found is not None:
                 here = _shape_in(found.annotation)
-    return keys_of(here) if here is not None else ()
+    return here
 
 
 def _shape_in(annotation: object) -> type[Shape] | None:

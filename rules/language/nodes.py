@@ -17,7 +17,8 @@ from typing import Any, Final, TypeAlias
 import yaml
 from yaml.cyaml import CSafeLoader
 
-from rules.language.report import Place, Problem, shown
+from rules.language.report import Place, Problem
+from rules.words import shown
 
 BYTES_MAX: Final = 8 * 1024 * 1024
 DEPTH_MAX: Final = 32

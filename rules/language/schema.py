@@ -1,27 +1,97 @@
 """The rule file as JSON Schema, for editors.
 
-The one law: it is made from the shapes, so it never says anything else than the loader.
+The one law: it is made from the shapes and from the condition kinds, so it never says anything else than the loader.
+Editors read YAML's numbers and truths before the schema sees them, where the loader keeps what was typed: a text that
+nothing limits may be any of these.
 """
 
-from typing import Any
+from collections.abc import Mapping
+from typing import Any, Final
 
+from pydantic import BaseModel
+
+from rules.conditions.base import DIRECT
+from rules.conditions.base import kinds as condition_kinds
 from rules.language.people import LanguageKinds
 from rules.language.shapes import FileShape
+from rules.policy import CHANNELS, SAMPLED
+
+_REF: Final = "#/$defs/{model}"
+_ONE_TEXT: Final = ("ChoiceShape", "TimesShape")  # shapes that may stand as one text
+_RULES: Final = ("RulePart", "TemplateShape", "RuleShape")
+_TYPED: Final = ["string", "number", "boolean"]
 
 
 def schema(kinds: LanguageKinds) -> dict[str, Any]:
     """JSON Schema (2020-12) of a rule file, with the kinds that this daemon has."""
     made = FileShape.model_json_schema(mode="validation")
     parts = made["$defs"]
-    choice = parts["ChoiceShape"]
-    parts["ChoiceShape"] = {"description": choice["description"], "anyOf": [{"type": "string"}, choice]}
-    reach = parts["ReachShape"]
-    reach["properties"] |= {
-        kind: {"type": "string"} if targets is None else {"enum": sorted(targets)}
-        for kind, targets in ((kind, kinds.targets.get(kind)) for kind in sorted(kinds.notifiers))
-    }
-    reach["additionalProperties"] = False
-    reach["oneOf"] = [{"required": [kind]} for kind in sorted(kinds.notifiers)]
-    for rule in ("RulePart", "TemplateShape", "RuleShape"):
-        parts[rule]["properties"]["source"] = {"enum": sorted(kinds.sources), "description": "a source's kind"}
+    _conditions(parts)
+    _reach(parts["ReachShape"], kinds)
+    sources = {"enum": sorted({*kinds.sources, *SAMPLED}), "description": "a source's kind; without it, alerts of any"}
+    for name in _RULES:
+        parts[name]["properties"]["source"] = sources
+    week = parts["WeekShape"]["properties"]
+    for day, hours in week.items():
+        week[day] = {"anyOf": [hours["items"], hours]}
+    moved = parts["RuleShape"]["properties"]["moved_from"]
+    parts["RuleShape"]["properties"]["moved_from"] = {"anyOf": [moved["items"], moved]}
+    for name in _ONE_TEXT:
+        shape = parts[name]
+        text = {"type": "string"} if name == "ChoiceShape" else shape["properties"]["in"]
+        parts[name] = {"description": shape["description"], "anyOf": [text, shape]}
+    _free(made)
     return {"$schema": "https://json-schema.org/draft/2020-12/schema", "title": "A rule file of ticketd", **made}
+
+
+def _conditions(parts: dict[str, Any]) -> None:
+    """What may stand under `when` and `clear`: each kind's shapes, the direct one as it is and others by name."""
+    whens: list[dict[str, Any]] = []
+    clears: list[dict[str, Any]] = []
+    for name, kind in condition_kinds().items():
+        when = _part(parts, f"{name}_when", kind.When)
+        whens.append(when if name == DIRECT else _only({name: when}))
+        if kind.Clear.model_fields:
+            clears.append(_part(parts, f"{name}_clear", kind.Clear))
+    for rule in _RULES[1:]:
+        keys = parts[rule]["properties"]
+        for key, choices in (("when", whens), ("clear", clears)):
+            keys[key] = {"description": keys[key]["description"], "anyOf": choices}
+
+
+def _part(parts: dict[str, Any], name: str, shape: type[BaseModel]) -> dict[str, Any]:
+    made = shape.model_json_schema(mode="validation", ref_template=_REF)
+    parts.update(made.pop("$defs", {}))
+    parts[name] = made
+    return {"$ref": f"#/$defs/{name}"}
+
+
+def _only(properties: Mapping[str, Any]) -> dict[str, Any]:
+    return {
+        "type": "object",
+        "properties": dict(properties),
+        "required": sorted(properties),
+        "additionalProperties": False,
+    }
+
+
+def _reach(reach: dict[str, Any], kinds: LanguageKinds) -> None:
+    ways = sorted({*kinds.notifiers, *CHANNELS})
+    for kind in ways:
+        targets = kinds.targets.get(kind)
+        reach["properties"][kind] = {"type": "string"} if targets is None else {"enum": sorted(targets)}
+    reach["additionalProperties"] = False
+    reach["oneOf"] = [{"required": [kind]} for kind in ways]
+
+
+def _free(node: object) -> None:
+    """Lets a text that nothing limits also be what YAML reads as a number or a truth."""
+    if isinstance(node, dict):
+        if node.get("type") == "string" and not node.keys() & {"enum", "const", "pattern"}:
+            node["type"] = _TYPED
+        for key, one in node.items():
+            if key not in {"default", "enum", "const"}:
+                _free(one)
+    elif isinstance(node, list):
+        for one in node:
+            _free(one)

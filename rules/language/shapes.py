@@ -1,146 +1,45 @@
 """The shape of a rule file: which keys there are and what each holds. Nothing here knows what another file says.
 
 The one law: a key is declared here once, with its meaning; checking, the JSON Schema and "did you mean" follow from it.
-Spans come out as µs, matchers and templates parsed.
 """
 
-import re
-from collections.abc import Callable, Collection
-from functools import lru_cache
-from typing import Annotated, Final, Generic, TypeVar
-from zoneinfo import available_timezones
+from typing import Annotated, Any, Final
 
-from pydantic import BaseModel, ConfigDict, Field, GetJsonSchemaHandler, model_validator
-from pydantic.json_schema import JsonSchemaValue
-from pydantic_core import CoreSchema, core_schema
+from pydantic import ConfigDict, Field, field_validator, model_validator
 
-from rules.instants import HOUR, MINUTE, SECOND, Span, parse_span
-from rules.language.matchers import parse_matcher
-from rules.language.report import meant, meant_or_list, shown
-from rules.matching import Matcher
-from rules.model import PRIORITIES
-from rules.policy import ACTIONS
-from rules.templates import Template
+from rules.instants import HOUR, MINUTE
+from rules.language.people_shapes import CalendarShape, ScheduleShape, SlaShape
+from rules.policy import MAX_OPEN
+from rules.typed import (
+    ActionName,
+    CountText,
+    CronText,
+    Id,
+    LabelName,
+    LanguageTag,
+    LongSpanText,
+    MatcherText,
+    NumberText,
+    OnOff,
+    PercentText,
+    PriorityName,
+    Repeat,
+    Shape,
+    SpanText,
+    TemplateText,
+    TimeZone,
+    UntilText,
+    Version,
+    one_of,
+)
 
-ID_CHARS_MAX: Final = 100
-REPEAT_MAX: Final = 1_000
-T = TypeVar("T")
-_ID: Final = re.compile(rf"[A-Za-z0-9_][A-Za-z0-9_.-]{{0,{ID_CHARS_MAX - 1}}}")
-_NUMBER: Final = re.compile(r"0|[1-9][0-9]{0,8}")
-_LANGUAGE: Final = re.compile(r"[A-Za-z]{2,3}(-[A-Za-z0-9]{2,8})*")
-
-
-def _words(wrong: object) -> str:
-    return "a list" if isinstance(wrong, list) else "a map" if isinstance(wrong, dict) else f"{wrong!r}"
-
-
-class TextOf(Generic[T]):
-    """A text that a parser turns into a value; what the parser refuses is a mistake at the text's place."""
-
-    def __init__(self, parse: Callable[[str], T], **schema: object) -> None:
-        """`parse` raises ValueError; `schema` describes the text in the JSON Schema."""
-        self.parse = parse
-        self.schema = {"type": "string", **schema}
-
-    def __call__(self, raw: object) -> T:
-        """The value."""
-        if not isinstance(raw, str):
-            raise ValueError(f"must be a text, not {_words(raw)}")  # noqa: TRY004 - pydantic collects ValueErrors
-        return self.parse(raw)
-
-    def __get_pydantic_core_schema__(self, _type: object, _handler: object) -> CoreSchema:
-        """How pydantic calls it."""
-        return core_schema.no_info_plain_validator_function(self)
-
-    def __get_pydantic_json_schema__(self, _schema: CoreSchema, _handler: GetJsonSchemaHandler) -> JsonSchemaValue:
-        """How editors see it."""
-        return dict(self.schema)
-
-
-def one_of(what: str, words: Collection[str]) -> TextOf[str]:
-    """A text out of a closed list, with "did you mean"."""
-
-    def known(text: str) -> str:
-        if text not in words:
-            raise ValueError(f"{shown(text)} is no {what}{meant_or_list(text, words)}")
-        return text
-
-    return TextOf(known, enum=list(words))
-
-
-def _id(text: str) -> str:
-    if _ID.fullmatch(text) is None:
-        raise ValueError(f"{shown(text)} cannot be an id: letters, digits and _ . - only, at most {ID_CHARS_MAX}")
-    return text
-
-
-def _number(text: str) -> int:
-    if _NUMBER.fullmatch(text) is None:
-        raise ValueError(f"{shown(text)} is not a whole number")
-    return int(text)
-
-
-def _repeat(text: str) -> int:
-    if (number := _number(text)) > REPEAT_MAX:
-        raise ValueError(f"at most {REPEAT_MAX} rounds, not {number}")
-    return number
-
-
-def _version(text: str) -> int:
-    if text != "1":
-        raise ValueError(f"{shown(text)} is not a version of this language; write version: 1")
-    return 1
-
-
-def _long(text: str) -> Span:
-    if (span := parse_span(text)) < SECOND:
-        raise ValueError(f"must be at least 1s, not {shown(text)}")
-    return span
-
-
-def _on_off(text: str) -> str:
-    if text not in {"on", "off"}:
-        raise ValueError(f"write on or off, not {shown(text)}")
-    return text
-
-
-def _language(text: str) -> str:
-    if _LANGUAGE.fullmatch(text) is None:
-        raise ValueError(f'{shown(text)} is not a language tag such as "en", "ar" or "pt-BR"')
-    return text
-
-
-@lru_cache(maxsize=1)
-def _zones() -> frozenset[str]:
-    return frozenset(available_timezones())
-
-
-def _timezone(text: str) -> str:
-    if text != "UTC" and text not in _zones():
-        if not _zones():
-            raise ValueError(f"{shown(text)} cannot be looked up: this machine has no time zone data; install tzdata")
-        raise ValueError(f"{shown(text)} is no time zone{meant(text, _zones()) or '; write it such as Europe/Berlin'}")
-    return text
-
-
-_SPAN_PATTERN: Final = r"^(0|([0-9]+y)?([0-9]+w)?([0-9]+d)?([0-9]+h)?([0-9]+m)?([0-9]+s)?([0-9]+ms)?)$"
-Id = Annotated[str, TextOf(_id, pattern=rf"^{_ID.pattern}$")]
-LabelName = Annotated[str, Field(min_length=1)]
-SpanText = Annotated[Span, TextOf(lru_cache(maxsize=1024)(parse_span), pattern=_SPAN_PATTERN)]
-LongSpanText = Annotated[Span, TextOf(_long, pattern=_SPAN_PATTERN)]
-MatcherText = Annotated[Matcher, TextOf(parse_matcher)]
-TemplateText = Annotated[Template, TextOf(Template.parse)]
-PriorityName = Annotated[str, one_of("priority", PRIORITIES)]
-ActionName = Annotated[str, one_of("action", ACTIONS)]
-Repeat = Annotated[int, TextOf(_repeat, type="integer", minimum=0, maximum=REPEAT_MAX)]
-Version = Annotated[int, TextOf(_version, type="integer", const=1)]
-OnOff = Annotated[str, TextOf(_on_off, enum=["on", "off"])]
-
-
-class Shape(BaseModel):
-    """What all parts of a file have in common: unknown keys are errors."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True, validate_by_alias=True, serialize_by_alias=True)
+Reason = Annotated[str, Field(min_length=1)]
+Then = Annotated[str, one_of("choice of no_data", ("hold", "open", "ok"))]
+FlapThen = Annotated[str, one_of("choice of flap", ("hold_open",))]
+Mode = Annotated[str, one_of("mode", ("live", "shadow"))]
+Effect = Annotated[str, one_of("effect", ("hold",))]
+MOVED_MAX: Final = 20  # ids that one rule had before
+PARENTS_MAX: Final = 100  # rules that one depends on
 
 
 class ChoiceShape(Shape):
@@ -169,18 +68,92 @@ class GroupShape(Shape):
     within: SpanText = Field(description="how long after its opening a ticket takes others")
 
 
+class FireShape(Shape):
+    """How many of a series' last raw values must be bad."""
+
+    bad: CountText = Field(description="so many of them")
+    of: CountText = Field(description="the last so many; at most 1000")
+
+
+class RecoverShape(Shape):
+    """How many of a series' last raw values must be clear."""
+
+    good: CountText = Field(description="so many of them")
+    of: CountText = Field(description="the last so many; at most 1000")
+
+
+class OverrideShape(Shape):
+    """Another limit for some labels; the first that matches wins."""
+
+    match: list[MatcherText] = Field(description="matchers, ANDed")
+    value: NumberText = Field(description="instead of the value of `when`")
+    clear: NumberText | None = Field(None, description="instead of the value of `clear`")
+    until: UntilText | None = Field(None, description="from then on it no longer applies: a date (UTC) or a time")
+    why: Reason = Field(description="for whoever wonders later")
+
+
+class QuorumShape(Shape):
+    """How many places must agree."""
+
+    by: LabelName = Field(description="the label that tells places apart; each of its values counts once")
+    at_least: CountText = Field(description="so many bad ones open")
+    min_reporting: CountText | None = Field(None, description="with fewer, `no_data` applies; default: `at_least`")
+
+
+class NoDataShape(Shape):
+    """What silence means."""
+
+    after: LongSpanText = Field(5 * MINUTE, description="no sample for this long")
+    then: Then = Field("hold", description="hold (nothing moves), open (it is bad) or ok (it is clear)")
+
+
+class FlapShape(Shape):
+    """When a problem that comes and goes is one problem."""
+
+    window: CountText = Field(20, description="so many changes are looked at: 2 to 100")
+    high: PercentText = Field(30.0, description="percent of change from which it flaps")
+    low: PercentText = Field(20.0, description="percent of change at which it no longer does")
+    then: FlapThen = Field("hold_open", description="one ticket is kept open meanwhile")
+
+
+class DependencyShape(Shape):
+    """What this rule's problems may come from."""
+
+    rule: str = Field(description="the parent's id")
+    on: list[LabelName] = Field(description="labels that must be equal; [] for any instance of the parent")
+    settle: SpanText = Field(MINUTE, description="how long a parent that was not evaluated yet is waited for")
+
+
 class RulePart(Shape):
     """What `defaults` can give to every rule of a file."""
 
-    source: str | None = Field(None, description="a source's kind; without it, alerts from any")
+    source: str | None = Field(
+        None,
+        description="probe or heartbeat: it judges samples; else alerts from there; default: alerts from any",
+    )
+    fire: FireShape | None = Field(None, description="{bad, of}: N of the last M raw values; default: 1 of 1")
+    recover: RecoverShape | None = Field(None, description="{good, of}; default: the numbers of `fire`")
+    quorum: QuorumShape | None = Field(None, description="{by, at_least, min_reporting}: how many places must agree")
     pending_for: SpanText = Field(0, alias="for", description="continuous truth before a ticket opens")
     keep_firing_for: SpanText = Field(0, description="clear this long before the ticket resolves")
+    no_data: NoDataShape | None = Field(None, description="{after, then}: what silence means; for probes 5m, hold")
+    flap: FlapShape | None = Field(None, description="{window, high, low, then}: one ticket for what comes and goes")
+    depends_on: list[DependencyShape] = Field(
+        default_factory=list,
+        max_length=PARENTS_MAX,
+        description="rules whose problems explain this rule's: [{rule, on, settle}]",
+    )
     impact: ChoiceShape | None = Field(None, description="a row of the matrix, or {from, map, else}")
     urgency: ChoiceShape | None = Field(None, description="a column of the matrix, or {from, map, else}")
-    dedup: list[LabelName] | None = Field(None, description="the labels of the ticket's key")
+    dedup: list[LabelName] | None = Field(
+        None,
+        description="labels of the ticket's key; default: all but severity, quorum.by, those of impact and urgency",
+    )
     group: GroupShape | None = Field(None, description="{by, within}: join a live ticket instead of opening one")
-    title: TemplateText | None = Field(None, description="a template")
-    description: TemplateText | None = Field(None, description="a template")
+    max_open: CountText = Field(MAX_OPEN, description="live tickets of the rule, beyond which one ticket has the rest")
+    mode: Mode = Field("live", description="shadow: everything is evaluated and counted, nothing is opened")
+    title: TemplateText | None = Field(None, description="default: the name and the labels")
+    description: TemplateText | None = Field(None, description="default: the annotations of the alert")
     escalation: str | None = Field(None, description="an escalation's id")
     labels: dict[str, str] = Field(default_factory=dict, description="added to the ticket's")
     reopen_within: SpanText = Field(HOUR, description="a refiring this soon after the resolve reopens the ticket")
@@ -189,21 +162,32 @@ class RulePart(Shape):
 class TemplateShape(RulePart):
     """What a rule takes with `extends`."""
 
-    match: list[MatcherText] = Field(default_factory=list, description="matchers, ANDed; [] matches every alert")
+    match: list[MatcherText] = Field(default_factory=list, description="matchers, ANDed; [] matches everything")
+    when: dict[str, Any] | None = Field(None, description="what is bad; only over samples")
+    clear: dict[str, Any] | None = Field(None, description="what is clear; default: the inverse of `when`")
+    overrides: list[OverrideShape] = Field(default_factory=list, description="other limits for some labels")
 
 
 class RuleShape(TemplateShape):
-    """One rule, with what it inherits already in it. What it must have (`REQUIRED`) may come from there."""
+    """One rule; whatever is an error to leave out may come from `defaults` or a template, but `id`."""
 
     id: Id = Field(description="the rule's only identity")
     extends: str | None = Field(None, description="a template's name")
+    moved_from: list[Id] = Field(default_factory=list, max_length=MOVED_MAX, description="its ids before, newest first")
+
+    @field_validator("moved_from", mode="before")
+    @classmethod
+    def _one_id(cls, raw: object) -> object:
+        """One id may stand without brackets."""
+        return [raw] if isinstance(raw, str) else raw
 
 
 REQUIRED: Final = ("match", "impact", "urgency")
+OF_SAMPLES: Final = ("when", "clear", "overrides", "fire", "recover", "quorum", "no_data")  # keys of rules over samples
 
 
 class PriorityShape(Shape):
-    """impact x urgency -> P1 (gravest) to P4."""
+    """Impact and urgency give P1 (gravest) to P4."""
 
     impact: list[str] = Field(description="the rows' names, gravest first")
     urgency: list[str] = Field(description="the columns' names, gravest first")
@@ -211,7 +195,7 @@ class PriorityShape(Shape):
 
 
 class ReachShape(Shape):
-    """One way to reach a contact: `{<notifier's kind>: address, after, priorities}`."""
+    """One way to reach a contact."""
 
     model_config = ConfigDict(extra="allow")
     __pydantic_extra__: dict[str, str]
@@ -223,10 +207,10 @@ class ReachShape(Shape):
 class ContactShape(Shape):
     """A person."""
 
-    id: Id
-    name: str = ""
-    language: Annotated[str, TextOf(_language)] = Field("en", description="a BCP 47 tag")
-    timezone: Annotated[str, TextOf(_timezone)] = Field("UTC", description="an IANA name")
+    id: Id = Field(description="what `contact:ID` names")
+    name: str = Field("", description="as messages and pages show it")
+    language: LanguageTag = Field("en", description="a BCP 47 tag")
+    timezone: TimeZone = Field("UTC", description="an IANA name")
     may: list[ActionName] = Field(default_factory=list, description="what this person is authorised to do")
     scope: list[MatcherText] = Field(default_factory=list, alias="for", description="on which tickets; default: all")
     reach: list[ReachShape] = Field(default_factory=list, description="in this order")
@@ -235,32 +219,57 @@ class ContactShape(Shape):
 class StepShape(Shape):
     """Tell, wait, give way."""
 
-    tier: str = ""
-    notify: list[str] = Field(description="contact:ID, …")
+    tier: str = Field("", description="as messages show it: L1, L2, …")
+    notify: list[str] = Field(description="contact:ID, schedule:ID, …")
     wait: LongSpanText = Field(5 * MINUTE, description="before the next step")
 
 
 class EscalationShape(Shape):
     """Who is told when nobody answers."""
 
-    id: Id
-    steps: list[StepShape] = Field(default_factory=list)
+    id: Id = Field(description="what `escalation` and `default_escalation` name")
+    steps: list[StepShape] = Field(default_factory=list, description="one after the other")
     repeat: Repeat = Field(0, description="further rounds of the steps")
     last_resort: list[str] = Field(default_factory=list, description="told after the last round, until answered")
-    last_resort_every: dict[PriorityName, LongSpanText] = Field(default_factory=dict)
-    acknowledge_expires: dict[PriorityName, LongSpanText] = Field(default_factory=dict)
+    last_resort_every: dict[PriorityName, LongSpanText] = Field(
+        default_factory=dict, description="how often the last resort is told; 4h for priorities not named"
+    )
+    acknowledge_expires: dict[PriorityName, LongSpanText] = Field(
+        default_factory=dict, description="acknowledged this long without more: from the first step again"
+    )
+    hold_until_open: dict[PriorityName, str] = Field(default_factory=dict, description="a calendar's id, by priority")
+
+
+class MaintenanceShape(Shape):
+    """When nothing opens."""
+
+    id: Id = Field(description="its identity")
+    match: list[MatcherText] = Field(description="matchers, ANDed; [] is everything")
+    cron: CronText = Field(description="when it begins: minute hour day month weekday")
+    span: LongSpanText = Field(alias="for", description="how long it lasts")
+    tz: TimeZone = Field("UTC", description="the time zone of `cron`")
+    effect: Effect = Field("hold", description="what is still bad at the end opens then")
 
 
 class FileShape(Shape):
     """A whole file."""
 
     version: Version = Field(description="of this language: 1")
-    use: list[str] = Field(default_factory=list, description="names of files beside this one")
-    defaults: RulePart | None = Field(None, description="for every rule of this file, and of those that use it")
-    templates: dict[Id, TemplateShape] = Field(default_factory=dict, description="parts of rules, taken by `extends`")
-    priority: PriorityShape | None = None
-    rules: list[RuleShape] = Field(default_factory=list)
-    contacts: list[ContactShape] = Field(default_factory=list)
-    escalations: list[EscalationShape] = Field(default_factory=list)
+    use: list[str] = Field(default_factory=list, description="names of files beside this one, and pack:NAME")
+    defaults: RulePart | None = Field(
+        None,
+        description="for every rule of this file, and of those that use it: of the keys below, those from source on",
+    )
+    templates: dict[Id, TemplateShape] = Field(
+        default_factory=dict, description="parts of rules, taken by `extends`: of the keys below, those from match on"
+    )
+    priority: PriorityShape | None = Field(None, description="the matrix; said once for all files")
+    rules: list[RuleShape] = Field(default_factory=list, description="what becomes a ticket")
+    maintenance: list[MaintenanceShape] = Field(default_factory=list, description="when nothing opens")
+    contacts: list[ContactShape] = Field(default_factory=list, description="people")
+    schedules: list[ScheduleShape] = Field(default_factory=list, description="who is on call when")
+    escalations: list[EscalationShape] = Field(default_factory=list, description="who is told when nobody answers")
+    calendars: list[CalendarShape] = Field(default_factory=list, description="when somebody is in; not yet acted on")
+    sla: list[SlaShape] = Field(default_factory=list, description="what was promised; not yet acted on")
     default_escalation: str | None = Field(None, description="of tickets whose rule names none")
     catch_all: OnOff | None = Field(None, description="on (the default): an alert that no rule matches opens a ticket")

@@ -2,7 +2,7 @@
 
 import json
 import os
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 
 import pytest
@@ -11,8 +11,8 @@ from daemon import policies
 from daemon.clock import SystemClock
 from daemon.config import load_settings
 from daemon.policies import Policies, PolicyError, load_files, load_paths
-from rules.instants import SECOND, Instant
-from rules.language import BYTES_MAX, LanguageKinds, Problem
+from rules.instants import SECOND, Instant, parse_instant
+from rules.language import BYTES_MAX, Document, LanguageKinds, Problem, read
 
 ROOT = Path(__file__).resolve().parents[2]
 KINDS = LanguageKinds(sources=("alertmanager",), notifiers={"email": lambda _: None}, targets={"email": None})
@@ -84,6 +84,169 @@ def test_a_mounted_folder_of_links_is_read(tmp_path: Path) -> None:
     found = load_paths([tmp_path], KINDS)
     assert found.policy is not None
     assert list(found.policy.rules) == ["a"]
+
+
+# ---- files that change
+def swap(link: Path, target: str) -> None:
+    """As a mounted configuration is renewed: the link is another one, at once."""
+    beside = link.with_name(f"{link.name}_tmp")
+    beside.symlink_to(target)
+    beside.replace(link)
+
+
+def while_read(monkeypatch: pytest.MonkeyPatch, *changes: Callable[[], object]) -> None:
+    """Makes each change once, behind the next file that is read."""
+    waiting = list(changes)
+
+    def reading(name: str, text: bytes) -> Document:
+        if waiting:
+            waiting.pop(0)()
+        return read(name, text)
+
+    monkeypatch.setattr(policies, "read", reading)
+
+
+def test_files_swapped_while_they_are_read_are_read_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Half of the old files with half of the new ones would be a policy that nobody wrote."""
+    for folder in ("..1", "..2"):
+        (tmp_path / folder).mkdir()
+        write(tmp_path / folder, a=rule(f"a{folder}"), b=rule(f"b{folder}"))
+    (tmp_path / "..data").symlink_to("..1")
+    for name in ("a.yaml", "b.yaml"):
+        (tmp_path / name).symlink_to(f"..data/{name}")
+    while_read(monkeypatch, lambda: swap(tmp_path / "..data", "..2"))
+    found = load_paths([tmp_path], KINDS)
+    assert found.policy is not None
+    assert list(found.policy.rules) == ["a..2", "b..2"]
+
+
+def test_a_file_that_is_written_while_it_is_read_is_read_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    write(tmp_path, a=rule("a")[:30], b=rule("b"))
+    while_read(monkeypatch, lambda: write(tmp_path, a=rule("a")))
+    found = load_paths([tmp_path], KINDS)
+    assert found.policy is not None
+    assert list(found.policy.rules) == ["a", "b"]
+
+
+def test_a_file_that_comes_meanwhile_is_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    write(tmp_path, a=rule("a"))
+    while_read(monkeypatch, lambda: write(tmp_path, b=rule("b")))
+    found = load_paths([tmp_path], KINDS)
+    assert found.policy is not None
+    assert list(found.policy.rules) == ["a", "b"]
+
+
+def test_a_file_that_comes_or_goes_meanwhile_is_seen(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    write(tmp_path, a=rule("a").replace("version", "use: [_u.yaml]\nversion"), b=rule("b"))
+    while_read(
+        monkeypatch,
+        lambda: write(tmp_path, c=rule("c"), _u="version: 1\n"),
+        (tmp_path / "b.yaml").unlink,
+    )
+    found = load_paths([tmp_path], KINDS)
+    assert found.policy is not None
+    assert list(found.policy.rules) == ["a", "c"]
+
+
+def test_a_file_that_never_rests_is_an_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    write(tmp_path, a=rule("a"))
+    more = [lambda number=number: write(tmp_path, a=rule("a" * number)) for number in range(2, 9)]
+    while_read(monkeypatch, *more)
+    assert said(load_paths([tmp_path], KINDS).errors, tmp_path) == [
+        "a.yaml:1:1: this changes again and again while it is read; reload when it is written"
+    ]
+
+
+def test_a_half_written_file_keeps_the_old_policy(tmp_path: Path) -> None:
+    whole = rule("a") + "  - {id: b, match: [], impact: user, urgency: low}\n"
+    write(tmp_path, a=whole)
+    now = Policies([tmp_path], KINDS, Clock())
+    assert now.load_first() == ()
+    kept = now.current
+    inside = [cut for cut in range(1, len(whole)) if whole[:cut].count("{") > whole[:cut].count("}")]
+    assert len(inside) > 80
+    for cut in inside:
+        write(tmp_path, a=whole[:cut])
+        assert now.reload() != (), whole[:cut]
+        assert now.current is kept
+
+
+def test_windows_line_ends_and_a_byte_order_mark_are_read(tmp_path: Path) -> None:
+    (tmp_path / "a.yaml").write_bytes(b"\xef\xbb\xbf" + rule("a").replace("\n", "\r\n").encode())
+    found = load_paths([tmp_path], KINDS)
+    assert found.policy is not None
+    assert list(found.policy.rules) == ["a"]
+
+
+# ---- packs
+@pytest.fixture
+def shipped(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    """A folder of packs instead of the one in the wheel."""
+    folder = tmp_path / "shipped" / "packs"
+    folder.mkdir(parents=True)
+    monkeypatch.setattr(policies, "resources", lambda _: folder.parent)
+    policies.packs.cache_clear()
+    yield folder
+    policies.packs.cache_clear()
+
+
+def test_a_pack_is_used_by_its_name(tmp_path: Path, shipped: Path) -> None:
+    write(shipped, node=rule("node.down").replace("version", "use: ['pack:base']\nversion"), base=rule("base"))
+    write(shipped, _hidden=rule("hidden"))
+    (shipped / "node.test.yaml").write_text("version: 1\n")
+    write(tmp_path, a=rule("a").replace("version", "use: ['pack:node']\nversion"))
+    assert list(policies.packs()) == ["base", "node"]
+    now = Policies([tmp_path / "a.yaml"], KINDS, Clock(), snapshot=tmp_path / "good.json")
+    assert now.load_first() == ()
+    assert set(now.current.rules) == {"a", "node.down", "base"}
+    version = now.current.version
+
+    # The snapshot has the packs in it: another version of the product brings others.
+    write(shipped, node="version: 9\n")
+    (tmp_path / "a.yaml").write_text("nonsense")
+    policies.packs.cache_clear()
+    after = Policies([tmp_path / "a.yaml"], KINDS, Clock(), snapshot=tmp_path / "good.json")
+    assert len(after.load_first()) == 1
+    assert after.current.version == version
+
+
+def test_an_unknown_pack_is_named_with_those_there_are(tmp_path: Path, shipped: Path) -> None:
+    write(shipped, node=rule("n"), postgresql=rule("p"))
+    for name, near in (("nod", '; did you mean "node"?'), ("xyz", "; there are node, postgresql")):
+        write(tmp_path, a=f"version: 1\nuse: ['pack:{name}']\n")
+        found = load_paths([tmp_path / "a.yaml"], KINDS)
+        assert said(found.errors, tmp_path) == [f'a.yaml:2:7: use: there is no pack "{name}"{near}']
+
+
+def test_what_is_wrong_in_a_pack_is_named_in_it(tmp_path: Path, shipped: Path) -> None:
+    write(shipped, node=rule("n", ", fro: 1m"))
+    write(tmp_path, a="version: 1\nuse: ['pack:node', 'pack:node']\n")
+    found = load_paths([tmp_path / "a.yaml"], KINDS)
+    assert [str(one) for one in found.errors] == ['pack:node:3:52: unknown key "fro"; did you mean "for"?']
+
+
+@pytest.mark.parametrize("names", [*([name] for name in policies.packs()), list(policies.packs())], ids=" ".join)
+def test_every_pack_that_ships_loads(tmp_path: Path, names: list[str]) -> None:
+    write(tmp_path, a=f"version: 1\nuse: [{', '.join(f'pack:{name}' for name in names)}]\n")
+    found = load_paths([tmp_path], KINDS, 0)
+    assert (found.errors, found.warnings) == ((), ())
+    assert found.policy is not None
+    assert len(found.policy.rules) >= 5 * len(names)
+
+
+def test_what_is_over_is_warned_of_by_the_clock(tmp_path: Path) -> None:
+    over = "{match: [], value: 9, until: 2026-05-01, why: x}"
+    more = f', source: probe, when: {{field: ms, op: ">", value: 8}}, overrides: [{over}]'
+    write(tmp_path, a=rule("a", more))
+    end = parse_instant("2026-05-01T00:00:00Z")
+    told = []
+    for now in (end - 1, end):
+        at = Policies([tmp_path], KINDS, Clock(now))
+        assert at.load_first() == ()
+        told.append(len(at.warnings))
+    assert told == [0, 1]
+    assert load_paths([tmp_path], KINDS).warnings == ()
+    assert len(load_paths([tmp_path], KINDS, end).warnings) == 1
 
 
 def test_what_cannot_be_read_is_named(tmp_path: Path) -> None:

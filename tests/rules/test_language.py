@@ -4,7 +4,9 @@ Each file in tests/fixtures/broken says in its first line what must be said of i
 """
 
 import json
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import given, settings
@@ -21,6 +23,7 @@ KINDS = LanguageKinds(
         "webhook": lambda _: None,
     },
     targets={"email": None, "webhook": ("chat", "wall")},
+    packs=("node", "postgresql"),
 )
 RULE = "rules:\n  - id: a\n    match: []\n    impact: user\n    urgency: low\n"
 
@@ -31,7 +34,7 @@ def errors(text: str | bytes) -> list[str]:
 
 
 def test_there_are_many_mistakes_to_make() -> None:
-    assert len(BROKEN) >= 25
+    assert len(BROKEN) >= 140
 
 
 @pytest.mark.parametrize("file", BROKEN, ids=lambda file: file.stem)
@@ -136,8 +139,57 @@ tree = st.recursive(
 
 @settings(max_examples=30)
 @given(st.dictionaries(st.sampled_from(["version", "rules", "contacts", "escalations", "use", "defaults", "priority",
-                                        "templates", "default_escalation", "catch_all", "x"]), tree))  # fmt: skip
+                                        "templates", "default_escalation", "catch_all", "maintenance", "schedules",
+                                        "calendars", "sla", "x"]), tree))  # fmt: skip
 def test_any_tree_is_a_policy_or_is_refused_with_places(drawn: dict[str, object]) -> None:
     found = load({"f.yaml": json.dumps(drawn)}, KINDS)
     assert (found.policy is None) is bool(found.errors)
     assert all(one.file == "f.yaml" and one.line >= 1 and one.col >= 1 for one in found.errors)
+
+
+# ---- the worked example, with one thing in it changed
+EXAMPLE = Path(__file__).parents[2] / "docs" / "examples" / "rules"
+FILES = {
+    name: read(name, (EXAMPLE / name).read_bytes()).root for name in ("_base.yaml", "checkout.yaml", "people.yaml")
+}
+Way = tuple[str | int, ...]
+
+
+def ways(node: object, way: Way = ()) -> Iterator[Way]:
+    """The ways to everything in a tree."""
+    inner = node.items() if isinstance(node, dict) else enumerate(node) if isinstance(node, list) else ()
+    for step, one in inner:
+        yield (*way, step)
+        yield from ways(one, (*way, step))
+
+
+WAYS = [(name, way) for name, root in FILES.items() for way in ways(root)]
+ODD: list[Any] = [
+    "", "x", "0", "-1", "1e9", "1h", [], {}, ["a"], {"a": "b"}, [["a"]], "9" * 20, "2026-02-30", "catch-all", "{{",
+    "edge.down", "checkout.latency", "{{ value }}", 'a=~"("', {"forecast": {}}, "probe", "24:00", "\n", None,
+]  # fmt: skip
+
+
+@settings(max_examples=60)
+@given(st.sampled_from(WAYS), st.sampled_from(ODD))
+def test_whatever_is_changed_in_a_policy_it_holds_or_is_refused_with_places(
+    place: tuple[str, Way], instead: object
+) -> None:
+    """None: it is left out."""
+    name, (*way, last) = place
+    files = json.loads(json.dumps(FILES))
+    node: Any = files[name]
+    for step in way:
+        node = node[step]
+    if instead is None:
+        del node[last]
+    else:
+        node[last] = instead
+    found = load({file: json.dumps(root, indent=1) for file, root in files.items()}, KINDS, now=0)
+    assert (found.policy is None) is bool(found.errors)
+    for one in (*found.errors, *found.warnings):
+        assert one.file in files
+        assert min(one.line, one.col) >= 1
+        assert len(one.message) < 500
+        assert one.message.isprintable()
+        assert "Input should" not in one.message

@@ -210,7 +210,7 @@ def test_a_file_that_is_not_there_is_named_and_its_consequences_are_not() -> Non
 
 def test_the_files_that_a_document_uses_stand_beside_it() -> None:
     document = read("/etc/rules.d/f.yaml", "use: [a.yaml, ../b.yaml, 'pack:node', [c], /d.yaml]")
-    assert list(used_files(document)) == ["/etc/rules.d/a.yaml"]
+    assert list(used_files(document)) == ["/etc/rules.d/a.yaml", "pack:node"]
     assert list(used_files(read("f.yaml", "use: [a.yaml]"))) == ["a.yaml"]
 
 
@@ -384,6 +384,8 @@ def test_the_schema_knows_the_kinds_and_is_plain_json() -> None:
     parts = made["$defs"]
     assert parts["ReachShape"]["properties"]["webhook"] == {"enum": ["chat"]}
     assert parts["RuleShape"]["required"] == ["id"]
-    assert parts["RuleShape"]["properties"]["source"]["enum"] == ["alertmanager", "prometheus"]
+    assert parts["RuleShape"]["properties"]["source"]["enum"] == [
+        "alertmanager", "heartbeat", "probe", "prometheus",
+    ]  # fmt: skip
     assert made["additionalProperties"] is False
     assert {"from", "map", "else"} == set(parts["ChoiceShape"]["anyOf"][1]["properties"])
