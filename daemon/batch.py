@@ -77,14 +77,23 @@ class Writer:
     """Carries batches to the store. Owned by the writer's executor."""
 
     def __init__(
-        self, store: WriterStore, policies: PolicyInForce, clock: Clock, concerns: Touches, decide: Decides
+        self,
+        store: WriterStore,
+        policies: PolicyInForce,
+        clock: Clock,
+        concerns: Touches,
+        decide: Decides,
+        *,
+        down_at: Instant | None = None,
     ) -> None:
+        """`down_at`: when the process before this one was last known to listen; None: there was none."""
         self._store = store
         self._policies = policies
         self._clock = clock
         self._concerns = concerns
         self._decide = decide
         self._started_at = clock.now()
+        self._down_at = self._started_at if down_at is None else down_at
 
     def work(self, batch: Sequence[tuple[Event, Body | None]]) -> Outcome:
         """Decide and commit. Never raises for an event's sake; an exception here is a fault of this file."""
@@ -173,6 +182,7 @@ class Writer:
     def _load(self, concerns: Concerns) -> State:
         state = self._store.load(concerns)
         state.started_at = self._started_at
+        state.down_at = self._down_at
         return state
 
     def _decide_raised(

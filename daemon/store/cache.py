@@ -3,12 +3,12 @@
 The one law: a cache may forget anything at any time; nothing is true because it is in here.
 """
 
-from collections import OrderedDict
-from collections.abc import Hashable
-from typing import Generic, TypeVar
+from collections.abc import Hashable, Iterator
+from typing import Final, Generic, TypeVar
 
 K = TypeVar("K", bound=Hashable)
 V = TypeVar("V")
+SPARE: Final = 16  # the part of a bound that is made free beyond it: finding the oldest is dear, taking many is not
 
 
 class Lru(Generic[K, V]):
@@ -17,7 +17,7 @@ class Lru(Generic[K, V]):
     __slots__ = ("_items", "_items_max", "_weight", "_weight_max")
 
     def __init__(self, items_max: int, weight_max: int) -> None:
-        self._items: OrderedDict[K, tuple[V, int]] = OrderedDict()  # a plain dict is slow to give its first
+        self._items: dict[K, tuple[V, int]] = {}  # the least recently used first
         self._items_max = items_max
         self._weight_max = weight_max
         self._weight = 0
@@ -35,20 +35,24 @@ class Lru(Generic[K, V]):
 
     def get(self, key: K) -> V | None:
         """The value, which now counts as used."""
-        item = self._items.get(key)
+        items = self._items
+        item = items.pop(key, None)
         if item is None:
             return None
-        self._items.move_to_end(key)
+        items[key] = item
         return item[0]
 
     def put(self, key: K, value: V, weight: int = 0) -> None:
         """Keep this value under the key; it counts as used."""
-        old = self._items.get(key)
-        if old is not None:
-            self._items.move_to_end(key)
-            self._weight -= old[1]
-        self._items[key] = (value, weight)
-        self._weight += weight
+        items = self._items
+        old = items.pop(key, None)
+        items[key] = (value, weight)
+        self._weight += weight if old is None else weight - old[1]
+
+    def items(self) -> Iterator[tuple[K, V]]:
+        """All of them; none counts as used. Nothing may be put or dropped meanwhile."""
+        for key, (value, _) in self._items.items():
+            yield key, value
 
     def drop(self, key: K) -> None:
         """Forget one."""
@@ -57,10 +61,25 @@ class Lru(Generic[K, V]):
             self._weight -= old[1]
 
     def trim(self) -> None:
-        """Forget the least recently used until the bounds hold. Called once a batch, so a batch's own values stay."""
-        items = self._items
-        while items and (len(items) > self._items_max or self._weight > self._weight_max):
-            self._weight -= items.popitem(last=False)[1][1]
+        """Where a bound is passed, forget the least recently used until there is some room below it.
+
+        Called once a batch, so a batch's own values stay.
+        """
+        items, weight, left = self._items, self._weight, len(self._items)
+        if left <= self._items_max and weight <= self._weight_max:
+            return
+        items_most = self._items_max - self._items_max // SPARE
+        weight_most = self._weight_max - self._weight_max // SPARE
+        gone: list[K] = []
+        for key, (_, its_weight) in items.items():
+            if left <= items_most and weight <= weight_most:
+                break
+            gone.append(key)
+            left -= 1
+            weight -= its_weight
+        for key in gone:
+            del items[key]
+        self._weight = weight
 
     def clear(self) -> None:
         """Forget all."""

@@ -5,26 +5,35 @@ The one law: only what a commit has made true, or a query has read, is put in he
 
 from typing import Final
 
+from daemon.store.bond_index import BondIndex
 from daemon.store.cache import Lru
-from rules.model import Delivery, Instance, Sender, Sending, Series, Ticket
+from rules.model import Delivery, Instance, Sender, Sending, Series, Tally, Ticket, Window
 
 SERIES_WEIGHT: Final = 700  # bytes a series, a ticket … takes beside its texts, roughly
 TICKET_WEIGHT: Final = 1_200
 BUNDLE_WEIGHT: Final = 600
+WINDOW_WEIGHT: Final = 900
+POINT_WEIGHT: Final = 120
 BYTES_PER_INSTANCE: Final = 4_000  # of the budget that all bundles, and half of it that all tickets, share
-UNFINISHED: Final = frozenset({Sending.DUE, Sending.SENDING})
+UNFINISHED: Final = (Sending.DUE, Sending.SENDING)  # a tuple: an enum's member is slow to hash
 SENDERS_MAX: Final = 1_000
+TALLIES_MAX: Final = 20_000  # rules with live tickets
 
 
 class Bundle:
-    """An instance, its number in the store, and those of its series that were touched. `whole`: these are all."""
+    """An instance, its number in the store, and those of its series that were touched. `whole`: these are all.
 
-    __slots__ = ("id", "instance", "series", "weight", "whole")
+    `windows` are all that it has, in the order of fingerprints; None: there is none where it is `whole`, else they were
+    not asked for yet.
+    """
+
+    __slots__ = ("id", "instance", "series", "weight", "whole", "windows")
 
     def __init__(self, id_: int, instance: Instance, *, whole: bool) -> None:
         self.id = id_
         self.instance = instance
         self.series: dict[str, tuple[Series, int]] = {}
+        self.windows: dict[str, Window] | None = None
         self.whole = whole
         self.weight = BUNDLE_WEIGHT
 
@@ -35,16 +44,40 @@ class Bundle:
         self.weight += weight - (0 if old is None else old[1])
         self.series[series.fingerprint] = (series, weight)
 
+    def put_windows(self, some: list[Window]) -> None:
+        """Remember these windows beside the others. Only where all others are known."""
+        held = self.windows
+        if held is None:
+            if not self.whole:
+                return
+            held = self.windows = {}
+        new = False
+        for window in some:
+            old = held.get(window.fingerprint)
+            new = new or old is None
+            self.weight += _weight(window) - (0 if old is None else _weight(old))
+            held[window.fingerprint] = window
+        if new and len(held) > 1:
+            self.windows = dict(sorted(held.items()))
+
+
+def _weight(window: Window) -> int:
+    texts = sum(map(len, window.labels.values()))
+    return WINDOW_WEIGHT + texts + POINT_WEIGHT * (len(window.points) + len(window.fields))
+
 
 class Cached:
-    """All that the writer remembers."""
+    """All that the writer remembers. With `instances_max` 0 nothing is remembered from one batch to the next."""
 
     def __init__(self, instances_max: int) -> None:
+        self.remembers = instances_max > 0
         budget = instances_max * BYTES_PER_INSTANCE
         self.bundles: Lru[str, Bundle] = Lru(instances_max, budget)
         self.tickets: Lru[int, Ticket] = Lru(instances_max, budget // 2)
         self.deliveries: Lru[str, Delivery] = Lru(instances_max, budget)
         self.senders: Lru[str, Sender] = Lru(SENDERS_MAX, budget)
+        self.tallies: dict[str, Tally] | None = None  # all that are not nothing; None: not known
+        self.bonds = BondIndex()
         self.next_ticket: int | None = None
         self.next_instance = 0
         self.next_journal = 0  # 0: not known
@@ -55,8 +88,9 @@ class Cached:
         self.tickets.clear()
         self.deliveries.clear()
         self.senders.clear()
-        self.next_ticket = None
-        self.next_journal = 0
+        self.tallies = None
+        self.bonds.clear()
+        self._forget_numbers()
 
     def trim(self) -> None:
         """Back within the bounds, once a batch."""
@@ -64,3 +98,13 @@ class Cached:
         self.tickets.trim()
         self.deliveries.trim()
         self.senders.trim()
+        self.bonds.trim()
+        if self.tallies is not None and len(self.tallies) > TALLIES_MAX:
+            self.tallies = None
+        if not self.remembers:
+            self.tallies = None
+            self._forget_numbers()
+
+    def _forget_numbers(self) -> None:
+        self.next_ticket = None
+        self.next_journal = 0

@@ -3,97 +3,20 @@
 The one law: what is returned is what is committed.
 """
 
-from functools import cache
+from collections.abc import Iterable
 from typing import Final
 
-from sqlalchemy import ColumnElement, bindparam, func, literal_column, or_, select
-from sqlalchemy import and_ as both
-
 from daemon.store import rows
+from daemon.store.bond_index import holds
+from daemon.store.bonds import Bonds
 from daemon.store.cached import TICKET_WEIGHT, Bundle, Cached
-from daemon.store.sql import Cursor, Lookup, among, by_key, compiled, limited
-from daemon.store.tables import LIVE, deliveries, instances, senders, series, tickets
-from rules.model import Labels, Phase
-from rules.state import EXPIRING_MAX, Concerns, State
+from daemon.store.queries import queries
+from daemon.store.sql import Cursor
+from rules.model import Instance, Labels, Phase, Window
+from rules.state import BOND_MAX, Bond, Concerns, Page, State
 
-FIRING_MAX: Final = 20  # names a person can still read
 FIRING_LABELS_MAX: Final = 4
-_JOINING: Final = frozenset({Phase.OK, Phase.PENDING})
-PAIR_SIZES: Final = (1, 8, 64)
-
-
-class Queries:
-    """The statements of a dialect, compiled once."""
-
-    def __init__(self, name: str) -> None:
-        self.instances = by_key(instances, "key", name, "id", "doc")
-        self.tickets = by_key(tickets, "id", name, "doc")
-        self.deliveries = by_key(deliveries, "key", name, "doc")
-        self.senders = by_key(senders, "name", name)
-        live: ColumnElement[bool] = literal_column(LIVE)
-        self.requests = Lookup(
-            lambda count: select(tickets.c.key, tickets.c.id).where(among(tickets.c.key, count), live), name
-        )
-        self.groups = Lookup(
-            lambda count: (
-                select(tickets.c.group_key, func.max(tickets.c.id))
-                .where(among(tickets.c.group_key, count), tickets.c.group_key.is_not(None), live)
-                .group_by(tickets.c.group_key)
-            ),
-            name,
-        )
-        self.series = Lookup(
-            lambda count: select(series.c.instance, series.c.doc).where(
-                or_(
-                    *[
-                        both(
-                            series.c.instance == bindparam(f"p{2 * number}"),
-                            series.c.fingerprint == bindparam(f"p{2 * number + 1}"),
-                        )
-                        for number in range(count)
-                    ]
-                )
-            ),
-            name,
-            width=2,
-            sizes=PAIR_SIZES,
-        )
-        self.expiring, _ = compiled(
-            limited(
-                select(series.c.doc)
-                .where(
-                    series.c.instance == bindparam("instance"),
-                    series.c.expires_at.is_not(None),
-                )
-                .order_by(series.c.expires_at, series.c.fingerprint),
-                EXPIRING_MAX,
-            ),
-            name,
-        )
-        self.sample, _ = compiled(
-            limited(
-                select(series.c.doc)
-                .where(series.c.instance == bindparam("instance"), series.c.firing_at.is_not(None))
-                .order_by(series.c.firing_at.desc(), series.c.fingerprint),
-                1,
-            ),
-            name,
-        )
-        self.firing, _ = compiled(
-            limited(
-                select(series.c.doc)
-                .join(instances, instances.c.id == series.c.instance)
-                .where(instances.c.ticket == bindparam("ticket"), series.c.firing_at.is_not(None))
-                .order_by(series.c.instance, series.c.fingerprint),
-                FIRING_MAX,
-            ),
-            name,
-        )
-        self.next, _ = compiled(select(func.max(tickets.c.id)), name)
-        self.next_instance, _ = compiled(select(func.max(instances.c.id)), name)
-
-
-queries = cache(Queries)
+_JOINING: Final = frozenset({Phase.OK, Phase.PENDING, Phase.SUPPRESSED})
 
 
 class Loader:
@@ -102,6 +25,7 @@ class Loader:
     def __init__(self, name: str, cached: Cached) -> None:
         self._cached = cached
         self._sql = queries(name)
+        self._bonds = Bonds(name, cached)
 
     def load(self, cursor: Cursor, concerns: Concerns) -> State:
         """All that `concerns` names, as committed."""
@@ -109,17 +33,16 @@ class Loader:
         wanted = set(concerns.tickets)
         if concerns.deliveries:
             self._load_deliveries(cursor, concerns, state, wanted)
-        if concerns.instances or concerns.series or concerns.expiring or concerns.samples:
-            self._load_instances(cursor, concerns, state, wanted)
-        if concerns.requests:
-            for key, ticket in self._sql.requests.run(cursor, [(key,) for key in concerns.requests]):
-                state.live[key] = ticket
-                wanted.add(ticket)
-        groups = _groups(concerns, state)
-        if groups:
-            for group, ticket in self._sql.groups.run(cursor, [(group,) for group in groups]):
-                state.groups[group] = ticket
-                wanted.add(ticket)
+        bundles: dict[str, Bundle] = {}
+        self._load_instances(cursor, concerns, state, bundles)
+        if concerns.pages:
+            self._load_pages(cursor, concerns.pages, state, bundles, wanted)
+        self._load_live(cursor, concerns, state, wanted)
+        if concerns.bonds or concerns.looked:  # after what may join a group: what only a bond names joins none
+            self._load_bonds(cursor, concerns, state, bundles)
+        if concerns.tallies or concerns.all_tallies:
+            self._load_tallies(cursor, concerns, state, wanted)
+        wanted.update([one.ticket for one in state.instances.values() if one.ticket is not None])
         if wanted:
             self._load_tickets(cursor, state, wanted)
         names = concerns.senders.union(one.sender for found in state.expiring.values() for one in found)
@@ -159,10 +82,37 @@ class Loader:
             state.deliveries[delivery.key] = delivery
         wanted.update(delivery.ticket for delivery in state.deliveries.values())
 
-    def _load_instances(self, cursor: Cursor, concerns: Concerns, state: State, wanted: set[int]) -> None:
-        cache, bundles, missing = self._cached.bundles, dict[str, Bundle](), []
-        keys = concerns.instances.union((key for key, _ in concerns.series), concerns.expiring, concerns.samples)
+    def _load_instances(self, cursor: Cursor, concerns: Concerns, state: State, bundles: dict[str, Bundle]) -> None:
+        keys = concerns.instances.union(
+            (key for key, _ in concerns.series), concerns.expiring, concerns.samples, concerns.windows, concerns.looked
+        )
+        if not keys:
+            return
+        self._find(cursor, keys, bundles)
+        for key, bundle in bundles.items():
+            state.instances[key] = bundle.instance
+        self._load_series(cursor, concerns, state, bundles)
+        for key in concerns.expiring & bundles.keys():
+            bundle = bundles[key]
+            cursor.execute(self._sql.expiring, (bundle.id,))
+            found = tuple(rows.series(doc) for (doc,) in cursor.fetchall())
+            state.expiring[key] = found
+            for one in found:
+                state.series[key, one.fingerprint] = one
+        for key in concerns.samples & bundles.keys():
+            cursor.execute(self._sql.sample, (bundles[key].id,))
+            row = cursor.fetchone()
+            if row is not None:
+                state.samples[key] = rows.series(row[0])
+        if concerns.windows:
+            self._load_windows(cursor, [bundles[key] for key in concerns.windows if key in bundles], state)
+
+    def _find(self, cursor: Cursor, keys: Iterable[str], bundles: dict[str, Bundle]) -> None:
+        """Put those of the keys' instances that there are into `bundles`."""
+        cache, missing = self._cached.bundles, []
         for key in keys:
+            if key in bundles:
+                continue
             bundle = cache.get(key)
             if bundle is None:
                 missing.append((key,))
@@ -172,25 +122,61 @@ class Loader:
             instance = rows.instance(doc)
             bundle = bundles[instance.key] = Bundle(number, instance, whole=False)
             cache.put(instance.key, bundle, bundle.weight)
-        for key, bundle in bundles.items():
-            instance = bundle.instance
-            state.instances[key] = instance
-            if instance.ticket is not None:
-                wanted.add(instance.ticket)
-        self._load_series(cursor, concerns, state, bundles)
-        for key in concerns.expiring & bundles.keys():
-            bundle = bundles[key]
-            cursor.execute(self._sql.expiring, (bundle.id,))
-            found = tuple(rows.series(doc) for (doc,) in cursor.fetchall())
-            state.expiring[key] = found
-            for one in found:
-                state.series[key, one.fingerprint] = one
 
-        for key in concerns.samples & bundles.keys():
-            cursor.execute(self._sql.sample, (bundles[key].id,))
-            row = cursor.fetchone()
-            if row is not None:
-                state.samples[key] = rows.series(row[0])
+    def _load_windows(self, cursor: Cursor, some: list[Bundle], state: State) -> None:
+        missing = {bundle.id: bundle for bundle in some if bundle.windows is None and not bundle.whole}
+        found: dict[int, list[Window]] = {number: [] for number in missing}
+        for number, doc in self._sql.windows.run(cursor, [(number,) for number in missing]) if missing else ():
+            found[number].append(rows.window(doc))
+        for number, bundle in missing.items():
+            bundle.windows = {}
+            bundle.put_windows(found[number])
+            self._cached.bundles.put(bundle.instance.key, bundle, bundle.weight)
+        for bundle in some:
+            state.windows[bundle.instance.key] = dict(bundle.windows or {})
+
+    def _load_pages(
+        self, cursor: Cursor, pages: set[Page], state: State, bundles: dict[str, Bundle], wanted: set[int]
+    ) -> None:
+        for page in pages:
+            found = self._bonds.page(cursor, page)
+            if page.orphans is not None:
+                wanted.update(map(int, found))
+            else:
+                self._find(cursor, found, bundles)
+                for key in found:
+                    if key in bundles:
+                        state.instances[key] = bundles[key].instance
+            state.pages[page] = tuple(found)
+
+    def _load_bonds(self, cursor: Cursor, concerns: Concerns, state: State, bundles: dict[str, Bundle]) -> None:
+        bonds = set(concerns.bonds)
+        if concerns.bonds_of is not None:
+            for key in concerns.looked & bundles.keys():
+                bonds.update(concerns.bonds_of(bundles[key].instance))
+        keys = {bond: self._bonds.keys(cursor, bond) for bond in bonds}
+        self._find(cursor, {key for some in keys.values() for key in some}, bundles)
+        for bond, some in keys.items():
+            held = _members(bond, [bundles[key].instance for key in some if key in bundles])
+            state.bonds[bond] = tuple([one.key for one in held])
+            for one in held:
+                state.instances[one.key] = one
+
+    def _load_tallies(self, cursor: Cursor, concerns: Concerns, state: State, wanted: set[int]) -> None:
+        """All are read at once and then counted on in memory, as every ticket that may open asks for some."""
+        cached = self._cached
+        known = cached.tallies
+        if known is None and (cached.remembers or concerns.all_tallies):
+            cursor.execute(self._sql.all_tallies)
+            known = cached.tallies = {row[0]: rows.tally(row) for row in cursor.fetchall()}
+        if known is None:
+            some = self._sql.tallies.run(cursor, [(rule,) for rule in concerns.tallies])
+            state.tallies = {row[0]: rows.tally(row) for row in some if row[1] or row[2] is not None}
+        elif concerns.all_tallies:
+            state.tallies = dict(known)
+        else:
+            state.tallies = {rule: known[rule] for rule in concerns.tallies if rule in known}
+        wanted.update([one.storm for one in state.tallies.values() if one.storm is not None])
 
     def _load_series(self, cursor: Cursor, concerns: Concerns, state: State, bundles: dict[str, Bundle]) -> None:
         missing: list[tuple[int, str]] = []
@@ -213,6 +199,18 @@ class Loader:
             state.series[one.key, one.fingerprint] = one
         for bundle in by_id.values():
             self._cached.bundles.put(bundle.instance.key, bundle, bundle.weight)
+
+    def _load_live(self, cursor: Cursor, concerns: Concerns, state: State, wanted: set[int]) -> None:
+        """Live tickets by key and by group."""
+        if concerns.requests:
+            for key, ticket in self._sql.requests.run(cursor, [(key,) for key in concerns.requests]):
+                state.live[key] = ticket
+                wanted.add(ticket)
+        groups = _groups(concerns, state)
+        if groups:
+            for group, ticket in self._sql.groups.run(cursor, [(group,) for group in groups]):
+                state.groups[group] = ticket
+                wanted.add(ticket)
 
     def _load_tickets(self, cursor: Cursor, state: State, wanted: set[int]) -> None:
         cache, missing = self._cached.tickets, []
@@ -253,6 +251,13 @@ def _groups(concerns: Concerns, state: State) -> set[str]:
     """Groups whose newest live ticket an instance may join: one that is new, or that has none of its own now."""
     wanted = {group for group, key in concerns.groups if key not in state.instances}
     for instance in state.instances.values():
-        if instance.group_key is not None and instance.phase in _JOINING:
+        if instance.group_key is not None and (instance.phase in _JOINING or instance.parked is not None):
             wanted.add(instance.group_key)
     return wanted
+
+
+def _members(bond: Bond, some: list[Instance]) -> list[Instance]:
+    """Those that are the bond's as they are now: the ones that are not ok first, then by key."""
+    held = [one for one in some if holds(bond, one)]
+    held.sort(key=lambda one: (one.phase is Phase.OK, one.key))
+    return held[:BOND_MAX]

@@ -1,4 +1,4 @@
-"""Reads for everybody else: tickets, their timelines and alerts, the journal.
+"""Reads for everybody else: tickets, their timelines and alerts, instances, the journal.
 
 The one law: a reader cannot write, and what it sees is committed. One thread uses it at a time.
 """
@@ -20,18 +20,22 @@ from sqlalchemy import (
     literal_column,
     or_,
     select,
-    type_coerce,
 )
 
 from daemon.store import journal as framing
 from daemon.store import rows
+from daemon.store.bonds import Bonds
+from daemon.store.cached import Cached
 from daemon.store.engine import Connection, Database
 from daemon.store.errors import StoreError, StoreUnavailableError
-from daemon.store.sql import Cursor, compiled, limited, ready
-from daemon.store.tables import deliveries, instances, journal, series, tickets, timeline
+from daemon.store.loading import Loader
+from daemon.store.sql import Cursor, by_key, compiled, field, limited, ready
+from daemon.store.tables import deliveries, instances, journal, series, tickets, timeline, windows
 from rules.instants import Instant
-from rules.model import PRIORITIES, Delivery, Entry, Series, Status, Ticket
+from rules.model import PRIORITIES, Delivery, Entry, Instance, Phase, Series, Status, Ticket, Window
+from rules.state import Bond, Concerns, State
 
+SNAPSHOT: Final = {"sqlite": "BEGIN", "postgresql": "BEGIN ISOLATION LEVEL REPEATABLE READ"}
 KIND: Final = "incident"  # what a ticket's `doc` leaves out
 LIMIT_MAX: Final = 1_000
 ENTRIES_MAX: Final = 10_000
@@ -54,8 +58,11 @@ class Reader:
             found = self._all(cursor, select(tickets.c.doc).where(tickets.c.id == id_))
         return rows.ticket(found[0][0]) if found else None
 
-    def alerts(self, ticket_id: int, limit: int) -> list[Series]:
-        """Series of the instances that last asked for this ticket: the firing ones first, at most `limit`."""
+    def alerts(self, ticket_id: int, limit: int) -> Sequence[Series | Window]:
+        """Series of the instances that last asked for this ticket: the firing ones first, at most `limit`.
+
+        Of a rule over samples they are windows.
+        """
         statement = (
             select(series.c.doc)
             .join(instances, series.c.instance == instances.c.id)
@@ -63,8 +70,16 @@ class Reader:
             .order_by(series.c.firing_at.is_(None), series.c.instance, series.c.fingerprint)
             .limit(_bounded(limit))
         )
+        sampled = (
+            select(windows.c.doc)
+            .join(instances, windows.c.instance == instances.c.id)
+            .where(instances.c.ticket == ticket_id)
+            .order_by(windows.c.instance, windows.c.fingerprint)
+            .limit(_bounded(limit))
+        )
         with self._reading() as cursor:
-            return [rows.series(doc) for (doc,) in self._all(cursor, statement)]
+            found = [rows.series(doc) for (doc,) in self._all(cursor, statement)]
+            return found or [rows.window(doc) for (doc,) in self._all(cursor, sampled)]
 
     def timeline(self, id_: int) -> list[Entry]:
         """All that happened to the ticket, in order; at most the entries of the first ENTRIES_MAX commits."""
@@ -74,7 +89,13 @@ class Reader:
 
     def deliveries(self, ticket_id: int) -> list[Delivery]:
         """The ticket's rows of the outbox, in the order in which they were due."""
-        statement = select(deliveries.c.doc).where(deliveries.c.ticket == ticket_id).limit(ENTRIES_MAX)
+        first, after = f"T-{ticket_id}/", f"T-{ticket_id}0"  # "0" is what follows "/"
+        statement = (
+            select(deliveries.c.doc)
+            .where(deliveries.c.key >= first, deliveries.c.key < after)
+            .order_by(deliveries.c.key)
+            .limit(ENTRIES_MAX)
+        )
         with self._reading() as cursor:
             found = [rows.delivery(doc) for (doc,) in self._all(cursor, statement)]
         return sorted(found, key=lambda one: (one.created_at, one.due_at, one.key))
@@ -104,13 +125,13 @@ class Reader:
                 raise ValueError("cursor: not one that a listing gave")
             base = base.where(tickets.c.id < int(cursor))
         if rule is not None:
-            base = base.where(self._field("rule") == rule)
+            base = base.where(field(tickets, self._name, "rule") == rule)
         if kind is not None:
-            base = base.where(func.coalesce(self._field("kind"), KIND) == kind)
+            base = base.where(func.coalesce(field(tickets, self._name, "kind"), KIND) == kind)
         for name, value in (labels or {}).items():
             base = base.where(self._labelled(name, value))
         if q:
-            texts = (self._field(name) for name in ("title", "description"))
+            texts = (field(tickets, self._name, name) for name in ("title", "description"))
             base = base.where(or_(*[text.icontains(q[:QUERY_CHARS_MAX], autoescape=True) for text in texts]))
         with self._reading() as reading:
             found = [rows.ticket(doc) for _, doc in self._newest(reading, base, status, priority, limit + 1)]
@@ -137,12 +158,6 @@ class Reader:
         named = exists().select_from(pairs).where(pairs.c.key == name)
         return ~named.where(pairs.c.value != "") if value == "" else named.where(pairs.c.value == value)
 
-    def _field(self, name: str) -> ColumnElement[str]:
-        """A text of a ticket's `doc`; `name` is ours."""
-        if self._name == "postgresql":
-            return type_coerce(tickets.c.doc.op("->>")(literal_column(f"'{name}'")), String)
-        return func.json_extract(tickets.c.doc, literal_column(f"'$.{name}'"), type_=String)
-
     def counts(self) -> dict[tuple[str, str], int]:
         """How many tickets there are by (status, priority)."""
         statement = select(tickets.c.status, tickets.c.priority, func.count()).group_by(
@@ -150,6 +165,32 @@ class Reader:
         )
         with self._reading() as cursor:
             return {(status, priority): count for status, priority, count in self._all(cursor, statement)}
+
+    # ---------------------------------------------------------------- rules and instances
+    def state(self, concerns: Concerns) -> State:
+        """What `concerns` names, as committed at one moment: for explanations of what would be decided."""
+        loader = Loader(self._name, Cached(0))
+        with self._reading() as cursor:
+            cursor.execute(SNAPSHOT[self._name])
+            found = loader.load(cursor, concerns)
+            cursor.execute("COMMIT")
+        return found
+
+    def instances(self, rule: str, limit: int) -> list[Instance]:
+        """Instances of this rule, those that are not ok first, then by key; at most `limit` and BOND_MAX."""
+        bonds = Bonds(self._name, Cached(0))
+        wanted = by_key(instances, "key", self._name, "doc")
+        with self._reading() as cursor:
+            keys = bonds.asked(cursor, Bond((rule,)))
+            found = [rows.instance(doc) for (doc,) in wanted.run(cursor, [(key,) for key in keys])]
+        return sorted(found, key=lambda one: (one.phase is Phase.OK, one.key))[: _bounded(limit)]
+
+    def rules_in_use(self) -> dict[tuple[str, str], int]:
+        """How many instances there are by (rule, phase)."""
+        columns = instances.c.phase, instances.c.rule
+        statement = select(*columns, func.count()).group_by(*columns)
+        with self._reading() as cursor:
+            return {(rule, phase): count for phase, rule, count in self._all(cursor, statement)}
 
     # ---------------------------------------------------------------- the journal
     def journal(self, since: Instant, until: Instant) -> Iterator[framing.Body]:

@@ -7,17 +7,29 @@ Tickets and their timelines stay.
 from functools import cache
 from typing import Final, NamedTuple
 
-from sqlalchemy import Integer, bindparam, delete, exists, func, literal_column, select
+from sqlalchemy import Integer, bindparam, delete, exists, func, literal_column, select, tuple_
 
 from daemon.store import rows
 from daemon.store.cached import UNFINISHED, Cached
-from daemon.store.sql import Cursor, DeleteAll, compiled, limited
-from daemon.store.tables import deliveries, instances, journal, quarantine, series, tickets, timers
+from daemon.store.sql import Cursor, Delete, DeleteAll, by_key, compiled, limited
+from daemon.store.tables import (
+    deliveries,
+    instances,
+    journal,
+    quarantine,
+    series,
+    tallies,
+    tickets,
+    timers,
+    windows,
+)
 from rules.instants import DAY, Instant, Span
-from rules.model import Phase, Status
+from rules.model import Instance, Phase, Status, Window
 
 STEP_ROWS: Final = 500
 QUIET: Final[Span] = 7 * DAY  # an instance forgotten sooner could take a late repeat for news
+QUIET_BEAT: Final[Span] = 400 * DAY  # a job that runs once a year is missed only while its last word is known
+BEAT_FIELDS: Final = frozenset({"ok", "exit_code", "start"})  # a sample of these alone is a heartbeat
 QUARANTINE_MAX: Final = 10_000
 
 
@@ -26,8 +38,10 @@ class Step(NamedTuple):
 
     more: bool
     journal_bytes: int | None  # what the journal holds now
-    instances: list[str]  # keys that are gone
+    instances: list[Instance]  # that are gone
+    windows: list[str]  # keys of instances that lost some
     instance_from: int  # where the next step goes on
+    window_from: tuple[int, str]
     delivery_from: str
 
 
@@ -53,6 +67,7 @@ class Statements:
             series.c.instance == instances.c.id,
             series.c.firing_at.is_not(None) | (series.c.quiet_at >= bindparam("quiet_since")),
         )
+        unheard = ~exists().where(windows.c.instance == instances.c.id)
         closed = ~exists().where(tickets.c.id == instances.c.ticket, tickets.c.status != literal_column("'closed'"))
         idle = ~exists().where(timers.c.subject == literal_column("'I-'") + instances.c.key)
         self.seen, _ = compiled(
@@ -66,6 +81,7 @@ class Statements:
                 instances.c.id >= bindparam("start"),
                 instances.c.id <= bindparam("stop"),
                 dead,
+                unheard,
                 closed,
                 idle,
             ),
@@ -75,6 +91,30 @@ class Statements:
             raise AssertionError(f"unexpected order of parameters: {order}")
         self.drop_series = DeleteAll(series, "instance", name)
         self.drop_instances = DeleteAll(instances, "id", name)
+        self.windows, order = compiled(
+            limited(
+                select(windows.c.instance, windows.c.fingerprint, windows.c.heard_at)
+                .where(
+                    tuple_(windows.c.instance, windows.c.fingerprint) > tuple_(bindparam("after"), bindparam("name"))
+                )
+                .order_by(windows.c.instance, windows.c.fingerprint),
+                STEP_ROWS,
+            ),
+            name,
+        )
+        if order != ["after", "name"]:
+            raise AssertionError(f"unexpected order of parameters: {order}")
+        self.window, _ = compiled(
+            select(windows.c.doc).where(
+                windows.c.instance == bindparam("instance"), windows.c.fingerprint == bindparam("fingerprint")
+            ),
+            name,
+        )
+        self.instances = by_key(instances, "id", name, "id", "doc")
+        self.drop_window = Delete(windows, name, ("instance", "fingerprint", "heard_at"))
+        self.drop_tallies, _ = compiled(
+            delete(tallies).where(tallies.c.open == literal_column("0"), tallies.c.storm.is_(None)), name
+        )
         self.done, _ = compiled(
             limited(
                 select(deliveries.c.key, deliveries.c.doc, tickets.c.status)
@@ -110,6 +150,7 @@ class Retention:
         self._sql = statements(name)
         self._journal_bytes: int | None = None
         self._instance_from = 0
+        self._window_from = (0, "")
         self._delivery_from = ""
 
     def journalled(self, size: int) -> None:
@@ -122,16 +163,23 @@ class Retention:
         since = now - keep
         held, more = self._trim_journal(cursor, since, bytes_max)
         cursor.execute(self._sql.drop_quarantined, (since,))
+        cursor.execute(self._sql.drop_tallies)
+        silenced, window_from = self._drop_silent(cursor, now)
         gone, instance_from = self._drop_quiet(cursor, now - QUIET)
         delivery_from = self._drop_done(cursor, since)
-        return Step(more or bool(instance_from or delivery_from), held, gone, instance_from, delivery_from)
+        more = more or bool(instance_from or window_from[0] or delivery_from)
+        return Step(more, held, gone, silenced, instance_from, window_from, delivery_from)
 
     def done(self, step: Step) -> None:
         """The step is committed."""
         self._journal_bytes = step.journal_bytes
         self._instance_from = step.instance_from
+        self._window_from = step.window_from
         self._delivery_from = step.delivery_from
-        for key in step.instances:
+        for instance in step.instances:
+            self._cached.bundles.drop(instance.key)
+            self._cached.bonds.gone(instance)
+        for key in step.windows:
             self._cached.bundles.drop(key)
 
     def _trim_journal(self, cursor: Cursor, since: Instant, bytes_max: int) -> tuple[int, bool]:
@@ -155,7 +203,25 @@ class Retention:
             self._sql.drop_bodies.run(cursor, [(number,) for number, _ in drop])
         return held - sum(size for _, size in drop), more
 
-    def _drop_quiet(self, cursor: Cursor, quiet_since: Instant) -> tuple[list[str], int]:
+    def _drop_silent(self, cursor: Cursor, now: Instant) -> tuple[list[str], tuple[int, str]]:
+        """Windows that nothing was put into for long, of instances that are ok."""
+        cursor.execute(self._sql.windows, self._window_from)
+        seen = cursor.fetchall()
+        silent = [row for row in seen if row[2] < now - QUIET]
+        found = self._sql.instances.run(cursor, [(number,) for number in {row[0] for row in silent}]) if silent else []
+        ok = {number: one.key for number, one in ((number, rows.instance(doc)) for number, doc in found) if _ok(one)}
+        drop: list[rows.Row] = []
+        for row in silent:
+            if row[0] in ok:
+                cursor.execute(self._sql.window, row[:2])
+                if _forgettable(rows.window(cursor.fetchone()[0]), now):
+                    drop.append(tuple(row))
+        if drop:
+            self._sql.drop_window.run(cursor, drop)
+        last = (seen[-1][0], seen[-1][1]) if len(seen) == STEP_ROWS else (0, "")
+        return [ok[number] for number in {row[0] for row in drop}], last
+
+    def _drop_quiet(self, cursor: Cursor, quiet_since: Instant) -> tuple[list[Instance], int]:
         start = self._instance_from
         cursor.execute(self._sql.seen, (start,))
         seen = cursor.fetchall()
@@ -164,12 +230,12 @@ class Retention:
         stop = seen[-1][0]
         cursor.execute(self._sql.quiet, (start, stop, quiet_since))
         numbers: list[tuple[int]] = []
-        gone: list[str] = []
+        gone: list[Instance] = []
         for number, doc in cursor.fetchall():
             instance = rows.instance(doc)
-            if instance.phase is Phase.OK:
+            if _ok(instance):
                 numbers.append((number,))
-                gone.append(instance.key)
+                gone.append(instance)
         if numbers:
             self._sql.drop_series.run(cursor, numbers)
             self._sql.drop_instances.run(cursor, numbers)
@@ -187,3 +253,13 @@ class Retention:
         if drop:
             self._sql.drop_deliveries.run(cursor, drop)
         return found[-1][0] if len(found) == STEP_ROWS else ""
+
+
+def _ok(instance: Instance) -> bool:
+    return instance.phase is Phase.OK
+
+
+def _forgettable(window: Window, now: Instant) -> bool:
+    """A heartbeat is kept longer: that it is missed shows only against what was heard last."""
+    beat = window.expected or (window.fields and window.fields.keys() <= BEAT_FIELDS)
+    return window.heard_at < now - (QUIET_BEAT if beat else QUIET)

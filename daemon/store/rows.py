@@ -6,20 +6,24 @@ migration.
 """
 
 from collections.abc import Callable
+from math import isfinite
 from typing import Any, Final
 
 import msgspec
 
 from daemon.store.errors import ValueRefusedError
-from rules.model import LIVE, Delivery, Entry, Instance, Sender, Sending, Series, Ticket, Timer
+from rules import model
+from rules.model import Delivery, Entry, Instance, Sender, Sending, Series, Tally, Ticket, Timer, Window
 
 Row = tuple[Any, ...]
+LIVE: Final = tuple(sorted(model.LIVE, key=lambda status: status is not model.Status.OPEN))  # a tuple hashes nothing
 
 _encode: Final = msgspec.json.Encoder().encode
 
 ticket: Final[Callable[[str], Ticket]] = msgspec.json.Decoder(Ticket).decode
 instance: Final[Callable[[str], Instance]] = msgspec.json.Decoder(Instance).decode
 series: Final[Callable[[str], Series]] = msgspec.json.Decoder(Series).decode
+window: Final[Callable[[str], Window]] = msgspec.json.Decoder(Window).decode
 entries: Final[Callable[[str], list[Entry]]] = msgspec.json.Decoder(list[Entry]).decode
 delivery: Final[Callable[[str], Delivery]] = msgspec.json.Decoder(Delivery).decode
 
@@ -49,7 +53,7 @@ def ticket_row(one: Ticket) -> Row:
 
 def instance_row(number: int, one: Instance) -> Row:
     """In the order of `tables.instances`; `number` is the store's own name of it."""
-    return (number, one.key, one.ticket, one.version, doc(one))
+    return (number, one.key, one.rule, one.phase._value_, one.ticket, one.version, doc(one))
 
 
 def series_row(number: int, one: Series) -> Row:
@@ -58,6 +62,17 @@ def series_row(number: int, one: Series) -> Row:
         return (number, one.fingerprint, one.received_at, None, one.expires_at, doc(one))
     quiet_at = one.received_at if one.resolved_at is None else one.resolved_at
     return (number, one.fingerprint, None, quiet_at, None, doc(one))
+
+
+def window_row(number: int, one: Window) -> Row:
+    """In the order of `tables.windows`; `number` is the store's own name of its instance.
+
+    Raises ValueRefusedError for a value that is no number: JSON would hold it as one that was not there.
+    """
+    values = [value for _, value in one.points if value is not None]
+    if not all(map(isfinite, values)) or not all(map(isfinite, one.fields.values())):
+        raise ValueRefusedError("a Window cannot be stored: a value is not finite")
+    return (number, one.fingerprint, one.version, one.heard_at, doc(one))
 
 
 def entries_row(some: list[Entry]) -> Row:
@@ -97,3 +112,8 @@ def sender(row: Row) -> Sender:
     """From a row of `tables.senders`."""
     name, heard_at, since, silent = row
     return Sender(name, heard_at, since, bool(silent))
+
+
+def tally(row: Row) -> Tally:
+    """From a row of `tables.tallies`."""
+    return Tally(*row)

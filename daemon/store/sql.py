@@ -12,12 +12,15 @@ from sqlalchemy import (
     BigInteger,
     ColumnElement,
     Select,
+    String,
     Table,
     bindparam,
     delete,
+    func,
     insert,
     literal_column,
     select,
+    type_coerce,
     update,
 )
 from sqlalchemy.dialects.postgresql import insert as postgresql_insert
@@ -85,14 +88,18 @@ def ready(statement: Select[Any], name: str) -> tuple[str, list[Any]]:
 
 
 class Insert:
-    """INSERT of whole rows into a table; with `upsert`, a row whose primary key is there is replaced."""
+    """INSERT of whole rows into a table; with `upsert`, a row whose primary key is there is replaced.
 
-    def __init__(self, table: Table, name: str, *, upsert: bool = False) -> None:
+    `upsert` may name the columns that are, and the others are left alone.
+    """
+
+    def __init__(self, table: Table, name: str, *, upsert: bool | tuple[str, ...] = False) -> None:
         statement: Any = insert(table)
         if upsert:
             made = postgresql_insert(table) if name == "postgresql" else sqlite_insert(table)
             keys = list(table.primary_key)
-            changed = {column.name: made.excluded[column.name] for column in table.columns if column not in set(keys)}
+            others = tuple([column.name for column in table.columns if column not in set(keys)])
+            changed = {one: made.excluded[one] for one in (upsert if isinstance(upsert, tuple) else others)}
             statement = made.on_conflict_do_update(index_elements=keys, set_=changed)
         self._one, order = compiled(statement, name)
         if order != [column.name for column in table.columns]:
@@ -133,6 +140,29 @@ class Update:
         """How many rows were still as the fence wants them."""
         cursor.executemany(self._sql, rows)
         return cursor.rowcount
+
+
+class Count:
+    """Adds to a number of a row that may not be there yet, and never goes below 0.
+
+    The parameters of a row are its key and what to add.
+    """
+
+    def __init__(self, table: Table, name: str, column: str) -> None:
+        (key,) = table.primary_key
+        made: Any = postgresql_insert(table) if name == "postgresql" else sqlite_insert(table)
+        larger: Any = func.greatest if name == "postgresql" else func.max
+        floor: ColumnElement[int] = literal_column("0")
+        statement = made.values({key.name: bindparam("key"), column: bindparam("first")}).on_conflict_do_update(
+            index_elements=[key], set_={column: larger(floor, table.c[column] + bindparam("more", type_=BigInteger))}
+        )
+        self._sql, order = compiled(statement, name)
+        if order != ["key", "first", "more"]:
+            raise AssertionError(f"{table.name}: parameters stand in another order: {order}")
+
+    def run(self, cursor: Cursor, some: Iterable[tuple[Any, int]]) -> None:
+        """Add them all."""
+        cursor.executemany(self._sql, [(key, max(0, more), more) for key, more in some])
 
 
 class Delete:
@@ -200,6 +230,23 @@ def by_key(table: Table, column: str, name: str, *wanted: str) -> Lookup:
     """Rows of a table by one column: all of each, or the wanted columns."""
     what = [table.c[one] for one in wanted] or list(table.columns)
     return Lookup(lambda count: select(*what).where(among(table.c[column], count)), name)
+
+
+def label(table: Table, name: str, parameter: str) -> ColumnElement[str]:
+    """The value of a label of a row's `doc`, "" where it is missing; its name is given as `parameter`."""
+    if name == "postgresql":
+        labels = table.c.doc.op("->")(literal_column("'labels'"))
+        return func.coalesce(labels.op("->>")(bindparam(parameter, type_=String)), literal_column("''"), type_=String)
+    pairs = func.json_each(table.c.doc, literal_column("'$.labels'")).table_valued("key", "value").alias(parameter)
+    found = select(pairs.c.value).where(pairs.c.key == bindparam(parameter)).scalar_subquery()
+    return func.coalesce(found, literal_column("''"), type_=String)
+
+
+def field(table: Table, name: str, path: str) -> ColumnElement[str]:
+    """A text of a row's `doc`; NULL where it has its default. `path` is ours."""
+    if name == "postgresql":
+        return type_coerce(table.c.doc.op("->>")(literal_column(f"'{path}'")), String)
+    return func.json_extract(table.c.doc, literal_column(f"'$.{path}'"), type_=String)
 
 
 class DeleteAll(Lookup):

@@ -11,6 +11,7 @@ from typing import Final
 from sqlalchemy import bindparam, func, insert, select
 
 from daemon.store import schema
+from daemon.store.batch import Batch
 from daemon.store.cached import Cached
 from daemon.store.due import due
 from daemon.store.engine import Database, database
@@ -30,7 +31,7 @@ from daemon.store.retention import Retention
 from daemon.store.session import Session
 from daemon.store.sql import Insert, compiled
 from daemon.store.tables import journal, pulse, quarantine, secrets, tickets
-from daemon.store.writing import Batch, Writer
+from daemon.store.writing import Writer
 from rules.commands import Command
 from rules.events import TimerFired
 from rules.instants import Instant, Span
@@ -53,6 +54,9 @@ class Statements:
         self.put_secret, _ = compiled(insert(secrets), name)
         self.last_quarantined, _ = compiled(select(func.max(quarantine.c.id)), name)
         self.last_journal, _ = compiled(select(func.max(journal.c.id)), name)
+        self.alive = [
+            compiled(select(func.max(column)), name)[0] for column in (pulse.c.at, journal.c.last_at)
+        ]  # fmt: skip
         self.quarantine = Insert(quarantine, name)
         self.counts, _ = compiled(
             select(tickets.c.status, tickets.c.priority, func.count()).group_by(tickets.c.status, tickets.c.priority),
@@ -182,6 +186,15 @@ class Store:
         """A tiny durable write. Raises StoreUnavailableError when the store takes none."""
         with self._session.transaction() as cursor:
             self._sql.pulse.run(cursor, [("ping", now)])
+
+    def alive_at(self) -> Instant | None:
+        """When a daemon last wrote here, as far as is known: a ping, or a body that it took."""
+        with self._session.transaction() as cursor:
+            found = []
+            for text in self._sql.alive:
+                cursor.execute(text)
+                found.append(cursor.fetchone()[0])
+        return max((int(at) for at in found if at is not None), default=None)
 
     def prune(self, now: Instant, keep: Span, max_bytes: int) -> bool:
         """One bounded step of retention. True: there is more to do."""

@@ -22,13 +22,15 @@ from sqlalchemy import (
     Text,
     text,
 )
-from sqlalchemy.dialects.postgresql import JSONB
+from sqlalchemy.dialects.postgresql import JSONB, TEXT
 
-REVISION: Final = "0001"  # the newest revision in migrations/versions
+REVISION: Final = "0002"  # the newest revision in migrations/versions
 APPLICATION_ID: Final = 0x544B5444  # "TKTD" in the header of our SQLite files
 
 Json = JSON(none_as_null=True).with_variant(JSONB(none_as_null=True), "postgresql")
 Big = BigInteger().with_variant(Integer, "sqlite")
+
+Bytewise = Text().with_variant(TEXT(collation="C"), "postgresql")  # compared as SQLite does: by bytes, in no language
 
 LIVE: Final = "live = 1"
 
@@ -71,12 +73,16 @@ instances = Table(
     metadata,
     _col("id", Big, key=True),  # the store's own short name for `key`, so that series of new instances lie together
     _col("key", Text),
+    _col("rule", Text),
+    _col("phase", Text),
     _col("ticket", Big, null=True),
     _col("version", Big),
     _col("doc", Json),
 )
 _index("uq_instances_key", instances.c.key, unique=True)
 _index("ix_instances_ticket", instances.c.ticket, where="ticket IS NOT NULL")
+# The phase first, so that those that are not ok are found with a rule and without one; new ones stand at the end.
+_index("ix_instances_phase", instances.c.phase, instances.c.rule)
 
 series = Table(
     "series",
@@ -89,6 +95,25 @@ series = Table(
     _col("doc", Json),
 )
 _index("ix_series_expiring", series.c.instance, series.c.expires_at, where="expires_at IS NOT NULL")
+
+windows = Table(
+    "windows",
+    metadata,
+    _col("instance", Big, key=True),
+    _col("fingerprint", Text, key=True),
+    _col("version", Big),
+    _col("heard_at", Big),
+    _col("doc", Json),
+)
+
+tallies = Table(
+    "tallies",
+    metadata,
+    _col("rule", Text, key=True),
+    _col("open", Big),  # live tickets of the rule, storm tickets apart
+    _col("storm", Big, null=True),  # the live storm ticket
+    sqlite_with_rowid=False,
+)
 
 timeline = Table(
     "timeline",
@@ -114,7 +139,7 @@ _index("ix_timers_due", timers.c.gravity, timers.c.due_at)
 deliveries = Table(
     "deliveries",
     metadata,
-    _col("key", Text, key=True),
+    _col("key", Bytewise, key=True),  # begins with the ticket's name and "/", by which a ticket's rows are found
     _col("ticket", Big),
     _col("gravity", SmallInteger),
     _col("wake_at", Big, null=True),  # due: when; sending: the deadline; NULL: it has ended
@@ -125,7 +150,6 @@ deliveries = Table(
     _col("doc", Json),
     CheckConstraint("gravity BETWEEN 1 AND 4", name="gravity"),
 )
-_index("ix_deliveries_ticket", deliveries.c.ticket)
 # With kind and address, so that what waits for a channel that hangs is passed over within the index.
 _index(
     "ix_deliveries_wake",

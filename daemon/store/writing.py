@@ -9,98 +9,25 @@ from functools import cache
 
 from daemon.store import journal as framing
 from daemon.store import rows
-from daemon.store.cached import TICKET_WEIGHT, UNFINISHED, Bundle, Cached
+from daemon.store.batch import Batch
+from daemon.store.cached import TICKET_WEIGHT, Cached
 from daemon.store.errors import ConflictError
 from daemon.store.loading import Loader
-from daemon.store.sql import Cursor, Delete, Insert, Update
-from daemon.store.tables import deliveries, instances, journal, senders, series, tickets, timeline, timers
-from rules.commands import (
-    Cancel,
-    Command,
-    Deliver,
-    PutDelivery,
-    PutInstance,
-    PutSender,
-    PutSeries,
-    PutTicket,
-    Record,
-    Schedule,
+from daemon.store.sql import Count, Cursor, Delete, Insert, Update
+from daemon.store.tables import (
+    deliveries,
+    instances,
+    journal,
+    senders,
+    series,
+    tallies,
+    tickets,
+    timeline,
+    timers,
+    windows,
 )
-from rules.model import Delivery, Entry, Instance, Sender, Sending, Series, Ticket, Timer
-
-
-class Batch:
-    """The commands of a batch: each row's last value, beside what its fence wants."""
-
-    __slots__ = ("cancelled", "deliveries", "entries", "instances", "senders", "series", "tickets", "timers")
-
-    def __init__(self, commands: Sequence[Command]) -> None:
-        self.tickets: dict[int, tuple[Ticket, int]] = {}  # with the batch's first version
-        self.instances: dict[str, tuple[Instance, int]] = {}
-        self.series: dict[tuple[str, str], Series] = {}
-        self.entries: dict[int, list[Entry]] = {}  # by ticket
-        self.timers: dict[tuple[str, str], Timer] = {}
-        self.cancelled: dict[tuple[str, str], int | None] = {}  # with the generation it must be of
-        self.deliveries: dict[str, tuple[Delivery, tuple[str, int] | None]] = {}  # with (state, attempt) before
-        self.senders: dict[str, Sender] = {}
-        self._take(commands)
-
-    def _take(self, commands: Sequence[Command]) -> None:
-        """In one loop and by exact type, the most frequent first: this is done for everything that ever happens."""
-        instances, tickets, entries = self.instances, self.tickets, self.entries
-        for command in commands:
-            if type(command) is Record:
-                entry = command.entry
-                if entry.ticket in entries:
-                    entries[entry.ticket].append(entry)
-                else:
-                    entries[entry.ticket] = [entry]
-            elif type(command) is PutSeries:
-                series = command.series
-                self.series[series.key, series.fingerprint] = series
-            elif type(command) is PutInstance:
-                instance = command.instance
-                before = instances.get(instance.key)
-                instances[instance.key] = (instance, instance.version if before is None else before[1])
-            elif type(command) is PutTicket:
-                ticket = command.ticket
-                known = tickets.get(ticket.id)
-                tickets[ticket.id] = (ticket, ticket.version if known is None else known[1])
-            elif type(command) is Schedule:
-                timer = command.timer
-                at = (timer.subject, timer.kind)
-                self.timers[at] = timer
-                if self.cancelled:
-                    self.cancelled.pop(at, None)
-            elif type(command) is Deliver:
-                delivery = command.delivery
-                if delivery.key in self.deliveries:
-                    raise ConflictError(f"the delivery {delivery.key} is put into the outbox twice")
-                self.deliveries[delivery.key] = (delivery, None)
-            else:
-                self._take_rarer(command)
-
-    def _take_rarer(self, command: Command) -> None:
-        match command:
-            case PutDelivery(delivery=delivery, was_state=was_state, was_attempt=was_attempt):
-                before = self.deliveries.get(delivery.key)
-                was = (Sending(was_state).value, was_attempt) if before is None else before[1]
-                self.deliveries[delivery.key] = (delivery, was)
-            case Cancel(subject=subject, kind=kind, generation=generation):
-                self._cancel((subject, kind), generation)
-            case PutSender(sender=sender):
-                self.senders[sender.name] = sender
-            case _:
-                pass  # a Raise is no row
-
-    def _cancel(self, at: tuple[str, str], generation: int | None) -> None:
-        put = self.timers.get(at)
-        if put is None:
-            if generation is None or at not in self.cancelled:
-                self.cancelled[at] = generation
-        elif generation is None or generation == put.generation:
-            del self.timers[at]
-            self.cancelled[at] = None  # what stood there before was replaced by the one that is cancelled now
+from daemon.store.written import Written
+from rules.model import Ticket
 
 
 class Statements:
@@ -114,9 +41,16 @@ class Statements:
         )
         self.advance_ticket = Update(tickets, name, ("version", "doc"), fence)  # touches no index
         self.insert_instance = Insert(instances, name)
-        self.update_instance = Update(instances, name, ("ticket", "version", "doc"), fence)
+        self.update_instance = Update(instances, name, ("rule", "phase", "ticket", "version", "doc"), fence)
+        self.turn_instance = Update(instances, name, ("rule", "phase", "version", "doc"), fence)
         self.advance_instance = Update(instances, name, ("version", "doc"), fence)
         self.put_series = Insert(series, name, upsert=True)
+        self.insert_window = Insert(windows, name)
+        self.update_window = Update(
+            windows, name, ("version", "heard_at", "doc"), ("instance", "fingerprint", "version")
+        )
+        self.count_tickets = Count(tallies, name, "open")
+        self.set_storm = Insert(tallies, name, upsert=("storm",))
         self.insert_entries = Insert(timeline, name)
         self.put_timer = Insert(timers, name, upsert=True)
         self.cancel_timer = Delete(timers, name, ("subject", "kind"))
@@ -141,7 +75,7 @@ class Writer:
         self._sorted = name == "postgresql"  # rows in one order everywhere, so that two writers cannot deadlock
 
     # ---------------------------------------------------------------- the transaction
-    def write(self, cursor: Cursor, batch: Batch, bodies: Sequence[framing.Body]) -> "Written":
+    def write(self, cursor: Cursor, batch: Batch, bodies: Sequence[framing.Body]) -> Written:
         """All of it, within the caller's transaction. Raises ConflictError and the driver's errors."""
         written = Written(self._cached, batch)
         if bodies:
@@ -150,8 +84,11 @@ class Writer:
             self._write_instances(cursor, batch, written)
         if batch.series:
             self._write_series(cursor, batch, written)
+        if batch.windows:
+            self._write_windows(cursor, batch, written)
         if batch.tickets:
             self._write_tickets(cursor, batch, written)
+            self._write_tallies(cursor, batch)
         if batch.entries:
             self._sql.insert_entries.run(cursor, [rows.entries_row(some) for some in batch.entries.values()])
         if batch.cancelled:
@@ -180,9 +117,10 @@ class Writer:
         self._sql.insert_journal.run(cursor, [row])
         return len(data)
 
-    def _write_instances(self, cursor: Cursor, batch: Batch, written: "Written") -> None:
+    def _write_instances(self, cursor: Cursor, batch: Batch, written: Written) -> None:
         new: list[rows.Row] = []
         advanced: list[rows.Row] = []
+        turned: list[rows.Row] = []
         updated: list[rows.Row] = []
         numbers = self._numbers(cursor, {key for key, (_, first) in batch.instances.items() if first != 1})
         number = self._cached.next_instance
@@ -195,17 +133,21 @@ class Writer:
             if key not in numbers:
                 raise ConflictError(f"the instance {key} is not in the store")
             bundle = self._cached.bundles.get(key)
-            id_, _, ticket, version, doc = rows.instance_row(numbers[key], instance)
-            if bundle is not None and bundle.instance.ticket == ticket:
-                advanced.append((version, doc, id_, first - 1))
+            id_, _, rule, phase, ticket, version, doc = rows.instance_row(numbers[key], instance)
+            prior = None if bundle is None else bundle.instance
+            if prior is None or prior.ticket != ticket:
+                updated.append((rule, phase, ticket, version, doc, id_, first - 1))
+            elif prior.phase is not instance.phase or prior.rule != rule:
+                turned.append((rule, phase, version, doc, id_, first - 1))
             else:
-                updated.append((ticket, version, doc, id_, first - 1))
+                advanced.append((version, doc, id_, first - 1))
         if new:
             self._sql.insert_instance.run(cursor, new)
         _fenced(cursor, self._sql.advance_instance, advanced, "an instance")
+        _fenced(cursor, self._sql.turn_instance, turned, "an instance")
         _fenced(cursor, self._sql.update_instance, updated, "an instance")
 
-    def _write_series(self, cursor: Cursor, batch: Batch, written: "Written") -> None:
+    def _write_series(self, cursor: Cursor, batch: Batch, written: Written) -> None:
         new = written.new_instances
         numbers = self._numbers(cursor, {key for key, _ in batch.series if key not in new})
         made: list[rows.Row] = []
@@ -217,6 +159,24 @@ class Writer:
             made.append(row)
             written.series.append((one, len(row[-1])))
         self._sql.put_series.run(cursor, self._in_order(made))
+
+    def _write_windows(self, cursor: Cursor, batch: Batch, written: Written) -> None:
+        made = written.new_instances
+        numbers = self._numbers(cursor, {key for key, _ in batch.windows if key not in made})
+        new: list[rows.Row] = []
+        updated: list[rows.Row] = []
+        for (key, fingerprint), (window, first) in batch.windows.items():
+            number = made.get(key) or numbers.get(key)
+            if number is None:
+                raise ConflictError(f"the instance {key} of a window is not in the store")
+            row = rows.window_row(number, window)
+            if first == 1:
+                new.append(row)
+            else:
+                updated.append((*row[2:], number, fingerprint, first - 1))
+        if new:
+            self._sql.insert_window.run(cursor, self._in_order(new))
+        _fenced(cursor, self._sql.update_window, updated, "a window")
 
     def _numbers(self, cursor: Cursor, keys: set[str]) -> dict[str, int]:
         """The store's numbers of instances: from memory, and those forgotten meanwhile from the store."""
@@ -232,7 +192,7 @@ class Writer:
             numbers.update(self._loader.instance_numbers(cursor, missing))
         return numbers
 
-    def _write_tickets(self, cursor: Cursor, batch: Batch, written: "Written") -> None:
+    def _write_tickets(self, cursor: Cursor, batch: Batch, written: Written) -> None:
         new: list[rows.Row] = []
         advanced: list[rows.Row] = []
         updated: list[rows.Row] = []
@@ -254,6 +214,12 @@ class Writer:
         if new:
             self._sql.insert_ticket.run(cursor, new)
 
+    def _write_tallies(self, cursor: Cursor, batch: Batch) -> None:
+        if batch.opened:
+            self._sql.count_tickets.run(cursor, sorted(batch.opened.items()))
+        if batch.storms:
+            self._sql.set_storm.run(cursor, [(rule, 0, storm) for rule, storm in sorted(batch.storms.items())])
+
     def _cancel_timers(self, cursor: Cursor, batch: Batch) -> None:
         whatever = [at for at, generation in batch.cancelled.items() if generation is None]
         of_one = [(*at, generation) for at, generation in batch.cancelled.items() if generation is not None]
@@ -274,59 +240,6 @@ class Writer:
         if new:
             self._sql.insert_delivery.run(cursor, self._in_order(new))
         _fenced(cursor, self._sql.update_delivery, updated, "a delivery")
-
-
-class Written:
-    """What a transaction wrote; `remember` is called once it is committed."""
-
-    __slots__ = ("_batch", "_cached", "journal_bytes", "new_instances", "series", "ticket_weights")
-
-    def __init__(self, cached: Cached, batch: Batch) -> None:
-        self._cached = cached
-        self._batch = batch
-        self.journal_bytes = 0
-        self.new_instances: dict[str, int] = {}
-        self.series: list[tuple[Series, int]] = []  # with the length of its text
-        self.ticket_weights: dict[int, int] = {}
-
-    def remember(self) -> None:
-        """Make the committed values the known ones."""
-        cached, batch = self._cached, self._batch
-        cached.next_instance += len(self.new_instances)
-        if self.journal_bytes:
-            cached.next_journal += 1
-        self._remember_instances()
-        for id_, (ticket, _) in batch.tickets.items():
-            cached.tickets.put(id_, ticket, self.ticket_weights[id_])
-            if cached.next_ticket is not None and id_ >= cached.next_ticket:
-                cached.next_ticket = id_ + 1
-        for key, (delivery, _) in batch.deliveries.items():
-            if delivery.state in UNFINISHED:
-                cached.deliveries.put(key, delivery)
-            else:
-                cached.deliveries.drop(key)
-        for sender in batch.senders.values():
-            cached.senders.put(sender.name, sender)
-
-    def _remember_instances(self) -> None:
-        cached, batch = self._cached, self._batch
-        bundles: dict[str, Bundle | None] = {}
-        for key, (instance, _) in batch.instances.items():
-            number = self.new_instances.get(key)
-            if number is not None:
-                bundles[key] = Bundle(number, instance, whole=True)
-            elif (bundle := cached.bundles.get(key)) is not None:
-                bundle.instance = instance
-                bundles[key] = bundle
-        for one, text_bytes in self.series:
-            key = one.key
-            if key not in bundles:
-                bundles[key] = cached.bundles.get(key)
-            if (bundle := bundles[key]) is not None:
-                bundle.put(one, text_bytes)
-        for key, bundle in bundles.items():
-            if bundle is not None:
-                cached.bundles.put(key, bundle, bundle.weight)
 
 
 def _fenced(cursor: Cursor, statement: Update, some: list[rows.Row], what: str) -> None:

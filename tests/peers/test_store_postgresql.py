@@ -31,7 +31,10 @@ from rules.state import Concerns
 from tests.daemon.store.conftest import opened, store  # noqa: F401 -- fixtures, over a `url` of this file
 from tests.daemon.store.nouns import T0, a_body, a_ticket, a_timer, opening, read
 from tests.daemon.store.test_store import *  # noqa: F403 -- the contract, as its own file says
+from tests.daemon.store.test_store_bonds import *  # noqa: F403
 from tests.daemon.store.test_store_keeping import *  # noqa: F403 -- and its second half
+from tests.daemon.store.test_store_migration import *  # noqa: F403
+from tests.daemon.store.test_store_samples import *  # noqa: F403
 from tests.peers.harness import free_port
 
 SCRIPT = Path(__file__).with_name("postgresql.sh")

@@ -8,9 +8,25 @@ from msgspec.structs import replace
 
 from daemon.store.journal import Body
 from daemon.store.store import Store
-from rules.commands import Command, Deliver, PutInstance, PutSeries, PutTicket, Record, Schedule
+from rules.commands import Command, Deliver, PutInstance, PutSeries, PutTicket, PutWindow, Record, Schedule
 from rules.instants import MINUTE, Instant, parse_instant
-from rules.model import Delivery, Entry, Instance, Phase, Purpose, Run, Series, Status, Ticket, Timer, Told
+from rules.model import (
+    Delivery,
+    Entry,
+    Instance,
+    Phase,
+    Purpose,
+    Run,
+    Sending,
+    Series,
+    Status,
+    Ticket,
+    Timer,
+    Told,
+    Verdict,
+    Window,
+)
+from rules.state import Bond, Concerns
 
 Opened = Callable[..., Store]  # opens the test's store; opening it again closes it first, as a restart does
 T0: Instant = parse_instant("2026-03-02T12:00:00Z")
@@ -39,6 +55,20 @@ def a_series(n: int = 1, **changes: Any) -> Series:
         source="alertmanager", sender="am",
     )  # fmt: skip
     return replace(made, **changes)
+
+
+def a_window(n: int = 1, name: str = "w", **changes: Any) -> Window:
+    """A window of the n-th instance."""
+    made = Window(
+        key(n), name, {"probe": "df", "instance": f"db-{n}"}, T0, T0 + 1, ((T0 - MINUTE, 3.5), (T0, 4.0)), version=1
+    )
+    return replace(made, **changes)
+
+
+def judged(n: int = 1, **changes: Any) -> list[Command]:
+    """All that is written when a sample of a new series is judged clear."""
+    ok = an_instance(n, phase=Phase.OK, since=None, firing=0, ticket=None)
+    return [PutInstance(replace(ok, **changes), Phase.OK), PutWindow(a_window(n))]
 
 
 def a_ticket(n: int = 1, **changes: Any) -> Ticket:
@@ -83,28 +113,54 @@ def a_body(n: int = 1, **changes: Any) -> Body:
     return made._replace(**changes)
 
 
+def a_member(n: int, rule: str = "edge", phase: Phase = Phase.OK, **labels: str) -> Instance:
+    return Instance(key(n), rule, labels, phase, version=1)
+
+
+def put(*some: Instance) -> list[Command]:
+    return [PutInstance(one, Phase.OK) for one in some]
+
+
+ODD = {"naïve": "\u202eright to left", "quote": "\"'\\\n\t", "😀": "", "long": "x" * 10_000, "$.a[0]": "{}"}
+
+
 def full_nouns() -> tuple[Series, Instance, Ticket, Entry, Timer, Delivery]:
     """One of each with every field set to something that is not its default."""
-    odd = {"naïve": "\u202eright to left", "quote": "\"'\\\n\t", "😀": "", "long": "x" * 10_000}
     return (
         replace(
-            a_series(1), firing=False, labels=odd, annotations=odd, ends_at=T0 + 1, resolved_at=T0 + 2, inferred=True,
+            a_series(1), firing=False, labels=ODD, annotations=ODD, ends_at=T0 + 1, resolved_at=T0 + 2, inferred=True,
             expires_at=T0 + 3, generator_url="http://prometheus.example.test/graph?g0.expr=up%3D%3D0",
         ),
-        replace(an_instance(1), group_key="a group", expires_at=T0 + 4, labels=odd, phase=Phase.RECOVERING),
+        replace(
+            an_instance(1), group_key="a group", expires_at=T0 + 4, labels=ODD, phase=Phase.RECOVERING,
+            look_at=T0 + 5, judged_at=T0 + 6, asked_at=T0 + 7, by="the network's rule, naïvely", parked="maintenance",
+            blind_at=T0 + 8, blind_told=True, flapping=True, states="110100100", turned_at=T0 + 9,
+        ),
         replace(
             a_ticket(1), kind="request", category="hardware", status=Status.ON_HOLD, generation=7, description="é\n😀",
-            labels=odd, group_key="a group", opened_by="omar", acknowledged_at=T0 + 1, acknowledged_by="amina",
+            labels=ODD, group_key="a group", opened_by="omar", acknowledged_at=T0 + 1, acknowledged_by="amina",
             held_until=T0 + 2, held_from=Status.ACKNOWLEDGED, resolved_at=T0 + 3, resolved_by="amina", closed_at=T0 + 4,
             reopened=3, predecessor=41, successor=43, attached=5, told=(Told("amina", "email", "amina@example.test"),),
-            run=Run("main", 2, 1, -1, False, None, True), title="title with ' and \" and %",
+            run=Run("main", 2, 1, -1, True, T0 + 5, reached=True, paused=True, left=7 * MINUTE),
+            title="title with ' and \" and %", storm=True, linked=4, orphaned=True,
         ),
         replace(an_entry(1), data={"text": "é", "fraction": 0.1, "none": None, "list": [1, "a", {"b": []}]}),
         replace(a_timer(1), generation=9, gravity=3),
         replace(
-            a_delivery(1), attempt=2, deadline_at=T0 + 30, possible_repeat=True, reference="<id@example.test>",
-            error="451 later", tier="L2",
+            a_delivery(1), state=Sending.SENDING, attempt=2, deadline_at=T0 + 30, possible_repeat=True,
+            reference="<id@example.test>", error="451 later", tier="L2",
         ),
+    )  # fmt: skip
+
+
+def full_window() -> Window:
+    """With every field set to something that is not its default, and every number that a sample may hold."""
+    numbers = (0.0, 0.1, -1.5, 1e308, -1.7976931348623157e308, 5e-324, 1e16, 2.0**53 + 2, 123456789.123456789)
+    return a_window(
+        1, 'odd "fingerprint" é\\%', labels=ODD,
+        points=(*[(T0 + n, one) for n, one in enumerate(numbers)], (T0 + 99, None)),
+        verdict=Verdict.BAD, judged="threshold:" + "a" * 32, fields={"latency_ms": 0.25, "": 1e-9, "😀": 3.0},
+        expected=True, version=1,
     )  # fmt: skip
 
 
@@ -113,6 +169,14 @@ def read(store: Store, what: str, *args: Any, **options: Any) -> Any:
     with closing(store.reader()) as reader:
         found = getattr(reader, what)(*args, **options)
         return list(found) if what == "journal" else found
+
+
+def bonded(store: Store, *asked: Bond) -> list[list[int]]:
+    """For each bond the numbers of its instances, which must all have been loaded."""
+    state = store.load(Concerns(bonds=set(asked)))
+    assert set(state.bonds) == set(asked)
+    assert set(state.instances) == {one for keys in state.bonds.values() for one in keys}
+    return [[int(one, 16) for one in state.bonds[bond]] for bond in asked]
 
 
 def commit(store: Store, *commands: Command) -> None:

@@ -2,11 +2,14 @@
 
 import sqlite3
 from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 
 import pytest
 
+from daemon.store import schema
 from daemon.store.copies import backup, migrate, restore
+from daemon.store.sqlite import Sqlite
 from daemon.store.store import Store, StoreDamagedError, StoreError, StoreInUseError, StoreVersionError
 from rules.state import Concerns
 from tests.daemon.store.nouns import T0, a_body, a_ticket, opening
@@ -134,4 +137,16 @@ def test_postgresql_has_tools_of_its_own(tmp_path: Path) -> None:
 def test_migrate_makes_a_new_store_and_leaves_a_current_one(url: str) -> None:
     assert migrate(url) is True
     assert migrate(url) is False
+    Store.open(url, migrate=False).close()
+
+
+def test_a_backup_of_an_older_version_is_restored_as_it_is_and_migrated_when_opened(tmp_path: Path) -> None:
+    old, url = Sqlite(tmp_path / "old.db", durable=False), f"sqlite:///{tmp_path}/new.db"
+    with closing(old.writer(create=True)) as connection, old.core(connection) as core:
+        schema.upgrade(core, "0001")
+    restore(tmp_path / "old.db", url)
+    backup(url, tmp_path / "copy.db")
+    with pytest.raises(StoreError, match="run ticketd migrate"):
+        Store.open(url, migrate=False)
+    assert migrate(url) is True
     Store.open(url, migrate=False).close()

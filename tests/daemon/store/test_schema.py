@@ -1,7 +1,7 @@
 """Tables, migrations and nouns say the same."""
 
 import sqlite3
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import closing
 from pathlib import Path
 
@@ -12,8 +12,10 @@ from alembic.script import ScriptDirectory
 from sqlalchemy import Connection
 
 from daemon.store import schema, tables
+from daemon.store.bonds import statements
 from daemon.store.sqlite import Sqlite
 from daemon.store.store import Store, StoreDamagedError, StoreError
+from rules.state import Bond
 
 
 @pytest.fixture
@@ -36,6 +38,33 @@ def test_a_new_store_has_what_migrations_lead_to(migrated: Connection, url: str,
         new = [(*row[:3], _plain(row[3])) for row in made.execute(asked)]
     old = [(*row[:3], _plain(row[3])) for row in migrated.exec_driver_sql(asked)]
     assert new == old
+
+
+@pytest.mark.parametrize("question", ["all", "ok", "not ok", "how many", "few"])
+@pytest.mark.parametrize("bond", [Bond(("a",)), Bond(("a", "b"), (("region", "eu"), ("host", "")))])
+def test_instances_of_a_bond_are_found_by_phase_and_rule(migrated: Connection, question: str, bond: Bond) -> None:
+    plan = planned(migrated, *statements("sqlite").of(question, bond, count=5, after="k"))
+    assert any("ix_instances_phase (phase=? AND rule=?)" in step for step in plan), plan
+
+
+def test_pages_of_all_that_is_not_ok_are_found_by_phase_or_come_in_the_order_of_keys(migrated: Connection) -> None:
+    of = statements("sqlite").of
+    assert any("ix_instances_phase (phase=?)" in step for step in planned(migrated, *of("how many", None)))
+    assert any("ix_instances_phase (phase=?)" in step for step in planned(migrated, *of("few", None, after="k")))
+    for bond in (None, Bond(("a",), (("region", "eu"),))):
+        (step, *_) = plan = planned(migrated, *of("many", bond, after="k"))
+        assert "uq_instances_key (key>?)" in step
+        assert not any("TEMP B-TREE" in step for step in plan), plan
+
+
+def test_orphans_are_looked_for_among_live_tickets_only(migrated: Connection) -> None:
+    (step, *_) = planned(migrated, statements("sqlite").orphans, (1, "a"))
+    assert "ix_tickets_status (status=?)" in step
+
+
+def planned(core: Connection, sql: str, params: Sequence[object] = ()) -> list[str]:
+    """How SQLite would answer."""
+    return [row[3] for row in core.exec_driver_sql(f"EXPLAIN QUERY PLAN {sql}", tuple(params))]
 
 
 def _plain(sql: str | None) -> str:
@@ -64,18 +93,14 @@ def test_tables_without_a_revision_are_not_ours_to_change(url: str, tmp_path: Pa
         Store.open(url)
 
 
-def test_an_older_store_is_migrated_only_when_that_is_allowed(
-    url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """The store is at 0001, which a version that is at 0002 knows."""
-    Store.open(url).close()
-    monkeypatch.setattr(schema, "REVISION", "0002")
+def test_an_older_store_is_migrated_only_when_that_is_allowed(url: str, tmp_path: Path) -> None:
+    base = Sqlite(tmp_path / "store.db", durable=False)
+    with closing(base.writer(create=True)) as connection, base.core(connection) as core:
+        schema.upgrade(core, "0001")
     with pytest.raises(StoreError, match="revision 0001, but this ticketd needs 0002: run ticketd migrate"):
         Store.open(url, migrate=False)
-    ran: list[str] = []
-    monkeypatch.setattr(schema, "upgrade", lambda core: ran.append(core.dialect.name))
     Store.open(url).close()
-    assert ran == ["sqlite"]
+    Store.open(url, migrate=False).close()
 
 
 @pytest.mark.parametrize(
@@ -96,7 +121,18 @@ def test_an_older_store_is_migrated_only_when_that_is_allowed(
             "ix_series_expiring",
         ),
         ("SELECT id FROM instances WHERE ticket = 5", "ix_instances_ticket"),
+        (
+            "SELECT doc FROM deliveries WHERE key >= 'T-5/' AND key < 'T-50' ORDER BY key",
+            "sqlite_autoindex_deliveries_1 (key>? AND key<?)",
+        ),
         ("SELECT sum(size) FROM journal", "ix_journal_last_at"),
+        ("SELECT instance, doc FROM windows WHERE instance IN (1, 2)", "sqlite_autoindex_windows_1 (instance=?)"),
+        (
+            "SELECT heard_at FROM windows WHERE (instance, fingerprint) > (1, 'a') ORDER BY instance, fingerprint",
+            "sqlite_autoindex_windows_1 ((instance,fingerprint)>(?,?))",
+        ),
+        ("SELECT phase, rule, count(*) FROM instances GROUP BY phase, rule", "COVERING INDEX ix_instances_phase"),
+        ("SELECT open FROM tallies WHERE rule IN ('a', 'b')", "PRIMARY KEY (rule=?)"),
     ],
 )
 def test_what_is_asked_often_is_answered_from_an_index(migrated: Connection, asked: str, index: str) -> None:

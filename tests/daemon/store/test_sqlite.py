@@ -17,10 +17,21 @@ from daemon.store.store import (
     StoreUnavailableError,
     StoreVersionError,
 )
-from rules.commands import Command, PutSeries, PutTicket
-from rules.model import Status
-from rules.state import Concerns
-from tests.daemon.store.nouns import T0, a_body, a_series, a_ticket, fingerprint, key, opening
+from rules.commands import Command, PutInstance, PutSeries, PutTicket, PutWindow
+from rules.model import Instance, Phase, Status
+from rules.state import Bond, Concerns
+from tests.daemon.store.nouns import (
+    T0,
+    a_body,
+    a_series,
+    a_ticket,
+    a_window,
+    an_instance,
+    fingerprint,
+    judged,
+    key,
+    opening,
+)
 
 
 @pytest.fixture
@@ -114,9 +125,9 @@ def test_a_store_written_by_a_newer_version_is_refused_by_name(store: Store, url
     with sqlite3.connect(path) as other:
         other.execute("UPDATE alembic_version SET version_num = '9999'")
     other.close()
-    with pytest.raises(StoreVersionError, match=r"revision 9999.*its own is 0001.*newer ticketd") as refused:
+    with pytest.raises(StoreVersionError, match=r"revision 9999.*its own is 0002.*newer ticketd") as refused:
         Store.open(url)
-    assert (refused.value.found, refused.value.known) == ("9999", "0001")
+    assert (refused.value.found, refused.value.known) == ("9999", "0002")
 
 
 def damaged(path: Path, at: int) -> None:
@@ -319,6 +330,50 @@ def test_what_is_remembered_is_not_asked_for_again(store: Store) -> None:
     assert told == []
 
 
+def a_parent(n: int) -> Instance:
+    return an_instance(n, rule="parent", ticket=None)
+
+
+def test_a_busy_series_asks_nothing_and_writes_its_rows_alone(store: Store) -> None:
+    """Its window, its parents and its rule's tally are remembered; only what changed is written."""
+    commit(store, *judged(1), *[PutInstance(a_parent(n), Phase.OK) for n in range(2, 9)])
+    wanted = Concerns(windows={key(1)}, bonds={Bond(("parent",))}, tallies={"disk", "parent"})
+    store.load(wanted)
+    told = statements(store)
+    assert len(store.load(wanted).bonds[Bond(("parent",))]) == 7
+    assert told == []
+    ok = an_instance(1, phase=Phase.OK, since=None, firing=0, ticket=None, version=2, judged_at=T0)
+    commit(store, PutInstance(ok, Phase.OK), PutWindow(a_window(1, version=2)))
+    assert [" ".join(one.split()[:4]) for one in told] == [
+        "BEGIN IMMEDIATE", "UPDATE instances SET version=2,", "UPDATE windows SET version=2,", "COMMIT",
+    ]  # fmt: skip
+    commit(store, PutInstance(a_parent(9), Phase.OK))
+    told.clear()
+    assert len(store.load(wanted).bonds[Bond(("parent",))]) == 8
+    assert told == []
+
+
+def test_a_turn_of_an_instance_touches_one_index(store: Store) -> None:
+    commit(store, *opening(1))
+    told = statements(store)
+    commit(store, PutInstance(an_instance(1, phase=Phase.RECOVERING, version=2), Phase.OPEN))
+    assert told[1].startswith("UPDATE instances SET rule='disk', phase='recovering', version=2, doc=")
+    told.clear()
+    commit(store, PutInstance(an_instance(1, phase=Phase.OPEN, ticket=2, version=3), Phase.RECOVERING))
+    assert "ticket=2" in told[1]
+
+
+def test_tickets_of_a_rule_are_counted_once_a_batch(store: Store) -> None:
+    store.load(Concerns())
+    told = statements(store)
+    commit(store, *[command for n in range(1, 40) for command in opening(n)])
+    (counted,) = [one for one in told if "tallies" in one]
+    assert "VALUES ('disk', 39) ON CONFLICT (rule) DO UPDATE SET open = max(0, tallies.open + 39)" in counted
+    told.clear()
+    commit(store, PutTicket(replace(a_ticket(1), version=2, entries=3), Status.OPEN))
+    assert not [one for one in told if "tallies" in one], "what lives on is not counted"
+
+
 def test_a_batch_asks_a_bounded_number_of_times(url: str, store: Store) -> None:
     commit(store, *[command for n in range(1, 301) for command in opening(n)])
     store.close()
@@ -362,11 +417,14 @@ def test_memory_stays_bounded_whatever_is_put(url: str, store: Store) -> None:
     big = {"note": "x" * 30_000}
     for n in range(30):
         commit(store, PutSeries(replace(a_series(1), fingerprint=f"{n}", labels=big)))
+        commit(store, PutWindow(a_window(1, f"{n}", points=tuple((T0 + i, 0.5 * i) for i in range(300)))))
+        store.load(Concerns(windows={key(1)}))
     cached = store._cached
     assert len(cached.bundles) <= 50
     assert len(cached.tickets) <= 50
     assert cached.bundles.weight <= 50 * 4_000
     assert len(store.load(Concerns(series={(key(1), f"{n}") for n in range(30)})).series) == 30
+    assert len(store.load(Concerns(windows={key(1)})).windows[key(1)]) == 30
     store.close()
 
 

@@ -1,7 +1,8 @@
 """What every store keeps, whichever database it lies in. `tests/peers` runs these same tests on PostgreSQL."""
 
 import pytest
-from msgspec.structs import replace
+from msgspec import NODEFAULT
+from msgspec.structs import fields, replace
 
 from daemon.store.store import ConflictError, Store, ValueRefusedError
 from rules.commands import (
@@ -18,7 +19,7 @@ from rules.commands import (
 )
 from rules.events import TimerFired
 from rules.instants import DAY, HOUR, MINUTE
-from rules.model import Phase, Sender, Sending, Series, Status
+from rules.model import Noun, Phase, Sender, Sending, Series, Status
 from rules.state import EXPIRING_MAX, Concerns
 from tests.daemon.store.nouns import (
     T0,
@@ -34,6 +35,7 @@ from tests.daemon.store.nouns import (
     commit,
     fingerprint,
     full_nouns,
+    full_window,
     key,
     opening,
     read,
@@ -41,6 +43,16 @@ from tests.daemon.store.nouns import (
 
 
 # ---------------------------------------------------------------- nouns
+@pytest.mark.parametrize("noun", [*full_nouns(), full_window()], ids=lambda noun: type(noun).__name__)
+def test_the_nouns_of_the_next_test_leave_nothing_at_its_default(noun: Noun) -> None:
+    left = {
+        one.name
+        for one in fields(type(noun))
+        if one.default is not NODEFAULT and getattr(noun, one.name) == one.default
+    }
+    assert left == set()
+
+
 def test_every_noun_comes_back_as_it_was_written(opened: Opened) -> None:
     series, instance, ticket, entry, timer, delivery = full_nouns()
     sender = Sender("am", T0, T0 - 5, silent=True)

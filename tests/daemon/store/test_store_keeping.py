@@ -7,6 +7,7 @@ from msgspec.structs import replace
 
 from daemon.store.store import Store
 from rules.commands import (
+    Deliver,
     PutDelivery,
     PutInstance,
     PutSeries,
@@ -235,6 +236,17 @@ def test_a_tickets_alerts_fire_first(store: Store) -> None:
     commit(store, *opening(1), PutSeries(quiet))
     assert read(store, "alerts", 1, 10) == [a_series(1), quiet]
     assert read(store, "alerts", 1, 1) == [a_series(1)]
+
+
+def test_a_tickets_deliveries_are_its_own(store: Store) -> None:
+    for n in (1, 10, 11, 100, 5):
+        commit(
+            store, Deliver(a_delivery(n)), Deliver(a_delivery(n, key=f"T-{n}/resolved/1/omar/email:é", contact="omar"))
+        )
+    for n in (1, 10, 11, 100, 5):
+        found = read(store, "deliveries", n)
+        assert [(one.ticket, one.contact) for one in found] == [(n, "amina"), (n, "omar")]
+    assert read(store, "deliveries", 0) == read(store, "deliveries", 1000) == []
 
 
 def test_a_timeline_grows_in_order_over_many_commits(store: Store) -> None:
