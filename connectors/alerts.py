@@ -3,7 +3,8 @@
 The one law: whatever the bytes are, the outcome is alerts that are fit for the store or refusals that name the field;
 one bad alert never harms another, and nothing else is ever raised. Pure: no I/O, no clock.
 
-A body is read whole first (`Form.read`, fast). Only where that fails is it mended and each alert read on its own.
+A body is read whole first (`Form.read`, fast). Only where that fails is it mended and each alert read on its own. What
+is not about alerts alone serves samples too.
 """
 
 import re
@@ -17,7 +18,7 @@ from msgspec.structs import replace
 
 from connectors.base import Problem, RefusedBodyError
 from rules.instants import INSTANT_MIN, Instant, parse_instant
-from rules.model import Alert
+from rules.model import Alert, Labels, Sample
 
 LABELS_BYTES_MAX: Final = 64 << 10  # names and values of one alert
 TEXT_BYTES_MAX: Final = 64 << 10  # one annotation, URL or attribute; the rest is cut
@@ -29,6 +30,7 @@ PROBLEMS_MAX: Final = 1_000  # named one by one; the others are counted
 PATH_CHARS_MAX: Final = 200
 REASON_CHARS_MAX: Final = 300
 TIME_CHARS_MAX: Final = 64
+BYTE_ORDER_MARK: Final = b"\xef\xbb\xbf"
 
 _ESCAPE: Final = re.compile(
     rb"\\(?:u[dD][89abAB][0-9a-fA-F]{2}\\u[dD][c-fC-F][0-9a-fA-F]{2}|(?P<half>u[dD][89a-fA-F][0-9a-fA-F]{2})|.)",
@@ -41,20 +43,24 @@ _FNV_PRIME: Final = 0x100000001B3
 _MASK: Final = 0xFFFFFFFFFFFFFFFF
 
 Item = TypeVar("Item")
+Taken = TypeVar("Taken", Alert, Sample)
 
 
 class UnfitError(ValueError):
-    """One alert cannot be taken: `path` is the field within it."""
+    """One alert or sample cannot be taken: `path` is the field within it, `word` the reason for the metric."""
 
-    def __init__(self, path: str, reason: str) -> None:
+    def __init__(self, path: str, reason: str, word: str = "") -> None:
         """`reason` is a sentence for the sender's operator."""
         super().__init__(f"{path}: {reason}")
         self.path = path
         self.reason = reason
+        self.word = word
 
 
 # ---------------------------------------------------------------- times
-def _reader_of_times(path: str) -> Callable[[str | None], Instant | None]:
+def reader_of_times(path: str) -> Callable[[str | None], Instant | None]:
+    """What reads the times at `path`: RFC 3339 to an instant, Go's zero time to None; else it raises UnfitError."""
+
     def moment(text: str | None) -> Instant | None:
         if text is None:
             return None
@@ -69,9 +75,8 @@ def _reader_of_times(path: str) -> Callable[[str | None], Instant | None]:
     return lru_cache(maxsize=4096)(moment)
 
 
-# RFC 3339 to an instant, Go's zero time to None. They raise UnfitError for what is neither.
-starts_at: Final = _reader_of_times("startsAt")
-ends_at: Final = _reader_of_times("endsAt")
+starts_at: Final = reader_of_times("startsAt")
+ends_at: Final = reader_of_times("endsAt")
 
 
 # ---------------------------------------------------------------- what identifies an alert
@@ -108,11 +113,18 @@ def fit_text(text: str, bytes_max: int = TEXT_BYTES_MAX) -> str:
     return f"{whole[:bytes_max].decode(errors='ignore')} … [cut by ticketd: {len(whole)} bytes]"
 
 
-def fit(alert: Alert) -> Alert:
-    """The alert with every text fit for the store. Raises UnfitError for too large labels: an identity is not cut."""
-    size = sum(len(name.encode()) + len(value.encode()) for name, value in alert.labels.items())
+def fit_labels(labels: Labels) -> dict[str, str]:
+    """The labels, fit for the store. Raises UnfitError for too large ones: an identity is not cut."""
+    size = sum(len(name.encode()) + len(value.encode()) for name, value in labels.items())
     if size > LABELS_BYTES_MAX:
-        raise UnfitError("labels", f"names and values of an alert may have {LABELS_BYTES_MAX} bytes, these have {size}")
+        said = f"names and values of all labels may have {LABELS_BYTES_MAX} bytes, these have {size}"
+        raise UnfitError("labels", said, "labels_too_large")
+    return {fit_text(name): fit_text(value) for name, value in labels.items()}
+
+
+def fit(alert: Alert) -> Alert:
+    """The alert with every text fit for the store. Raises UnfitError as `fit_labels` does."""
+    labels = fit_labels(alert.labels)
     annotations: dict[str, str] = {}
     room = ANNOTATIONS_BYTES_MAX
     for name, value in alert.annotations.items():
@@ -124,7 +136,7 @@ def fit(alert: Alert) -> Alert:
         room -= len(name_fit.encode()) + len(value_fit.encode()) + 1
     return replace(
         alert,
-        labels={fit_text(name): fit_text(value) for name, value in alert.labels.items()},
+        labels=labels,
         annotations=annotations,
         generator_url=fit_text(alert.generator_url),
     )
@@ -133,19 +145,26 @@ def fit(alert: Alert) -> Alert:
 # ---------------------------------------------------------------- refusals
 @dataclass(slots=True)
 class Refusals:
-    """The alerts of one body that are refused by name; a bounded list."""
+    """The alerts (or what `what` calls them) of one body that are refused by name; a bounded list."""
 
     prefix: str  # the path of the list of alerts: "alerts", or "" where the body is the list
+    what: str = "alerts"
+    word: str = ""  # the metric's reason where nothing more exact is known
+    single: bool = False  # the body is no list but the only one
     problems: list[tuple[int, Problem]] = field(default_factory=list)
     more: int = 0
 
-    def add(self, index: int, path: str, reason: str) -> None:
+    def add(self, index: int, path: str, reason: str, word: str = "") -> None:
         """Refuse the alert of this index because of the field at `path` within it."""
         if len(self.problems) >= PROBLEMS_MAX:
             self.more += 1
             return
-        where = f"{self.prefix}[{index}].{path}" if path else f"{self.prefix}[{index}]"
-        self.problems.append((index, Problem(where[:PATH_CHARS_MAX], reason[:REASON_CHARS_MAX])))
+        one = "" if self.single else f"{self.prefix}[{index}]"
+        where = f"{one}.{path}" if one and path else one or path
+        self.problems.append((
+            index,
+            Problem(where[:PATH_CHARS_MAX], reason[:REASON_CHARS_MAX], word or self.word),
+        ))  # fmt: skip
 
     def named(self) -> tuple[Problem, ...]:
         """The problems in the alerts' order, the last one counting those that are not named."""
@@ -153,34 +172,51 @@ class Refusals:
             return ()
         named = [problem for _, problem in sorted(self.problems, key=lambda one: one[0])]
         if self.more:
-            named.append(Problem(self.prefix, f"{self.more} more alerts are refused"))
+            named.append(Problem(self.prefix, f"{self.more} more {self.what} are refused", self.word, self.more))
         return tuple(named)
 
 
 def build(
-    items: Iterable[Item | None], make: Callable[[Item, Instant], Alert], at: Instant, *, odd: bool, refusals: Refusals
-) -> tuple[Alert, ...]:
-    """Each item that was read made an alert. Raises RefusedBodyError where alerts came and none can be taken."""
-    alerts: list[Alert] = []
+    items: Iterable[Item | None],
+    make: Callable[[Item, Instant], Taken],
+    at: Instant,
+    refusals: Refusals,
+    fitted: Callable[[Taken], Taken] | None = None,
+) -> tuple[Taken, ...]:
+    """Each item that was read made an alert or a sample, `fitted` where the body is odd.
+
+    Raises RefusedBodyError where some came and none can be taken.
+    """
+    taken: list[Taken] = []
     for index, item in enumerate(items):
         if item is None:
             continue
         try:
-            alert = make(item, at)
-            alerts.append(fit(alert) if odd else alert)
+            one = make(item, at)
+            taken.append(one if fitted is None else fitted(one))
         except UnfitError as error:
-            refusals.add(index, error.path, error.reason)
-    if not alerts and refusals.problems:
+            refusals.add(index, error.path, error.reason, error.word)
+    if not taken and refusals.problems:
         raise RefusedBodyError(refusals.named())
-    return tuple(alerts)
+    return tuple(taken)
 
 
 # ---------------------------------------------------------------- bytes
 class Form(Generic[Item]):
     """How one sender's bodies are read: `whole` with typed alerts; or `loose`, each alert left as bytes for `one`."""
 
-    def __init__(self, whole: Any, loose: Any, one: type[Item], alerts: Callable[[Any], Sequence[Any]]) -> None:
-        """`alerts` finds the list of alerts in a body that was read either way."""
+    def __init__(
+        self,
+        whole: Any,
+        loose: Any,
+        one: type[Item],
+        alerts: Callable[[Any], Sequence[Any]],
+        mend: Callable[[bytes], bytes] | None = None,
+        items_max: int = VALUES_MAX,
+    ) -> None:
+        """`alerts` finds the list of alerts in a body that was read either way; `mend` is `mended`, or more."""
+        self._items_max = items_max
+        self._mend = mend or mended
         self._whole = msgspec.json.Decoder(whole)
         self._loose = msgspec.json.Decoder(loose)
         self._one = msgspec.json.Decoder(one)
@@ -189,21 +225,30 @@ class Form(Generic[Item]):
     def read(self, body: bytes, refusals: Refusals) -> tuple[Any, Sequence[Item | None]]:
         """The body and its alerts, None in the place of a refused one. Raises RefusedBodyError for no such body."""
         if len(body) > VALUES_MAX and body.count(b",") > VALUES_MAX:
-            raise RefusedBodyError([Problem("", f"holds more than {VALUES_MAX} values: send fewer alerts in a body")])
+            raise RefusedBodyError(
+                [Problem("", f"holds more than {VALUES_MAX} values: send fewer {refusals.what} in a body")]
+            )
         try:
             sent: Any = self._whole.decode(body)
         except (msgspec.MsgspecError, ValueError, RecursionError):
             return self._read_loosely(body, refusals)
-        return sent, self._alerts(sent)
+        return sent, self._bounded(sent, refusals)
+
+    def _bounded(self, sent: Any, refusals: Refusals) -> Sequence[Any]:
+        found = self._alerts(sent)
+        if len(found) > self._items_max:
+            said = f"holds {len(found)} {refusals.what}, and may hold {self._items_max}: send fewer in a body"
+            raise RefusedBodyError([Problem(refusals.prefix, said, "too_many", len(found))])
+        return found
 
     def _read_loosely(self, body: bytes, refusals: Refusals) -> tuple[Any, Sequence[Item | None]]:
         try:
-            sent = self._loose.decode(_mended(body))
+            sent = self._loose.decode(self._mend(body))
         except (msgspec.MsgspecError, ValueError, RecursionError) as error:
             path, reason = _placed(error, None)
             raise RefusedBodyError([Problem(path[:PATH_CHARS_MAX], reason[:REASON_CHARS_MAX])]) from None
         items: list[Item | None] = []
-        for index, raw in enumerate(self._alerts(sent)):
+        for index, raw in enumerate(self._bounded(sent, refusals)):
             try:
                 items.append(self._one.decode(raw))
             except (msgspec.MsgspecError, ValueError, RecursionError) as error:
@@ -212,9 +257,9 @@ class Form(Generic[Item]):
         return sent, items
 
 
-def _mended(body: bytes) -> bytes:
+def mended(body: bytes) -> bytes:
     """As Go reads it: no byte-order mark; no UTF-8, and half a surrogate pair, is U+FFFD. A huge body stays as is."""
-    body = body.removeprefix(b"\xef\xbb\xbf")
+    body = body.removeprefix(BYTE_ORDER_MARK)
     if len(body) > MENDED_BYTES_MAX:
         return body
     body = body.decode(errors="replace").encode()

@@ -13,19 +13,26 @@ from __future__ import annotations
 
 import importlib
 import pkgutil
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import cache
-from typing import TYPE_CHECKING, Any, ClassVar, Protocol
+from functools import cache, lru_cache
+from typing import TYPE_CHECKING, Any, ClassVar, Final, Protocol
+from urllib.parse import parse_qsl, quote, unquote
 
-from rules.events import AlertsReceived
+from rules.events import AlertsReceived, SamplesReceived
 from rules.model import Noun
+from rules.words import meant_or_list, shown
 
 if TYPE_CHECKING:
     from pydantic import BaseModel
 
     from rules.instants import Instant, Span
-    from rules.model import Message
+    from rules.model import Alert, Message, Sample
+
+QUERY_MAX: Final = 100  # parameters of a query
+
+_PARAMETER: Final = re.compile(r"{\w+}")
 
 
 class ConnectorError(Exception):
@@ -50,10 +57,15 @@ class OutcomeUnknownError(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Problem:
-    """Why a body, or one alert of it, is refused: the field's path (`alerts[3].labels.foo`) and a reason."""
+    """Why a body, or one alert or sample of it, is refused: the field's path (`alerts[3].labels.foo`) and a reason.
+
+    `word`: the same for the metric, of a closed list; "" where the kind has none. `count`: how many are refused.
+    """
 
     path: str
     reason: str
+    word: str = ""
+    count: int = 1
 
 
 class RefusedBodyError(Exception):
@@ -65,24 +77,92 @@ class RefusedBodyError(Exception):
         self.problems = tuple(problems)
 
 
+class UnknownCallError(Exception):
+    """The path's last part means nothing to its source: the sender gets 404 with this reason."""
+
+    def __init__(self, reason: str) -> None:
+        """`reason` is one sentence that names what there is."""
+        super().__init__(reason)
+        self.reason = reason
+
+
+@dataclass(frozen=True, slots=True)
+class Call:
+    """What a request says beside its body: the values of its path's {parameters}, in order, and its query.
+
+    As text, `backup/fail?label=host=db1`, it stands in the journal behind the source's kind; `of` reads it back.
+    """
+
+    path: tuple[str, ...] = ()
+    query: tuple[tuple[str, str], ...] = ()
+
+    def __str__(self) -> str:
+        """Percent-encoded, so that no value can look like two."""
+        path = "/".join(_quoted(one, "") for one in self.path)
+        query = "&".join(f"{_quoted(name, '')}={_quoted(value, '=:')}" for name, value in self.query)
+        return f"{path}?{query}" if query else path
+
+    @classmethod
+    def of(cls, text: str) -> Call:
+        """The call that reads so. Raises ValueError for a query of more than QUERY_MAX parameters."""
+        path, _, query = text.partition("?")
+        return cls(
+            tuple(unquote(one) for one in path.split("/")) if path else (),
+            tuple(parse_qsl(query, keep_blank_values=True, max_num_fields=QUERY_MAX)) if query else (),
+        )
+
+
+def _quoted(text: str, safe: str) -> str:
+    return quote(text, safe=safe, errors="replace")
+
+
+NO_CALL: Final = Call()  # of a source whose path has no parameters
+
+
 class Parsed(Noun, frozen=True):
-    """What a source made of a body: one event, and the alerts that it refused by name."""
+    """What a source made of a body: one event, and the alerts or samples that it refused by name."""
+
+    event: AlertsReceived | SamplesReceived
+    refused: tuple[Problem, ...] = ()
+
+    @property
+    def taken(self) -> tuple[Alert, ...] | tuple[Sample, ...]:
+        """The alerts or samples of the event."""
+        event = self.event
+        return event.alerts if type(event) is AlertsReceived else event.samples  # type: ignore[union-attr]
+
+
+class ParsedAlerts(Parsed, frozen=True):
+    """Of a source that brings alerts and nothing else."""
 
     event: AlertsReceived
-    refused: tuple[Problem, ...] = ()
 
 
 class Source(Protocol):
-    """Turns a vendor's bytes into one event. No other file knows the vendor's format. Pure: no I/O."""
+    """Turns a vendor's bytes into one event. No other file knows the vendor's format. Pure: no I/O.
+
+    An option that bears the name of one of `[limits]` takes that one's value.
+    """
 
     Options: ClassVar[type[BaseModel]]
-    path: ClassVar[str]  # where it is served, such as "/webhooks/alertmanager"
+    path: ClassVar[str]  # where it is served, such as "/webhooks/alertmanager"; it may hold {parameters}
+    more_paths: ClassVar[tuple[str, ...]] = ()  # where it is served too; with parameters beyond those of `path`
+    methods: ClassVar[tuple[str, ...]] = ("POST",)
+    keyed: ClassVar[bool] = False  # whether a sender's key may stand in the path, before its first parameter
+    summary: ClassVar[str] = "Alerts"  # what it brings, for the API's description
+    schema: ClassVar[Mapping[str, Any]] = {}  # of a body, as JSON Schema; {}: its format is its vendor's to describe
+    parts: ClassVar[Mapping[str, Mapping[str, Any]]] = {}  # the same of each parameter of the paths and of the query
     example: ClassVar[bytes]  # a body that it takes; the contract test feeds and mutates it
+    example_call: ClassVar[Call] = NO_CALL  # the call that brings it
 
     def __init__(self, options: Any) -> None: ...
 
-    def parse(self, body: bytes, *, sender: str, received_at: Instant) -> Parsed:
-        """Raises RefusedBodyError when nothing can be taken."""
+    def parse(self, body: bytes, *, sender: str, received_at: Instant, call: Call = NO_CALL) -> Parsed:
+        """Raises RefusedBodyError when nothing can be taken, UnknownCallError when the path means nothing.
+
+        `call` is given only where `path` has parameters. The same four values give the same outcome at any time: what
+        is in the journal is parsed again.
+        """
         ...
 
 
@@ -140,3 +220,70 @@ def _family(name: str) -> dict[str, Any]:
 def load() -> Kinds:
     """Every kind there is, found by file name."""
     return Kinds(sources=_family("sources"), notifiers=_family("notifiers"))
+
+
+# ---------------------------------------------------------------- what is parsed, and parsed again
+def options_of(kind: type[Source], limits: Mapping[str, object]) -> BaseModel:
+    """A source's options where the limits are these; the others have their defaults."""
+    return kind.Options(**{name: limits[name] for name in kind.Options.model_fields if name in limits})
+
+
+def where(kind: type[Source], call: Call) -> str:
+    """The path and the query by which a source is called so. Raises ValueError when no path of it has those parts."""
+    for path in (kind.path, *kind.more_paths):
+        parts = _PARAMETER.split(path)
+        if len(parts) == len(call.path) + 1 and all(call.path):
+            _, question, query = str(call).partition("?")
+            filled = (f"{_quoted(value, '')}{after}" for value, after in zip(call.path, parts[1:], strict=True))
+            return parts[0] + "".join(filled) + question + query
+    raise ValueError(f"it is served at {' and '.join((kind.path, *kind.more_paths))}")
+
+
+def journalled(name: str, call: Call) -> str:
+    """What the journal calls the source of a body: its kind and, where it has one, its call."""
+    return f"{name}:{call}" if call.path or call.query else name
+
+
+def reread(
+    kinds: Kinds,
+    source: str,
+    sender: str,
+    received_at: Instant,
+    data: bytes,
+    limits: Mapping[str, object] | None = None,
+) -> Parsed:
+    """A body of the journal as its source reads it: what its sender was answered by, from the same four values.
+
+    `limits`: what `[limits]` says now, where that is known. Raises RefusedBodyError when nothing of it can be taken,
+    or when its source is not known (any more).
+    """
+    name, _, said = source.partition(":")
+    kind = kinds.sources.get(name)
+    if kind is None:
+        raise RefusedBodyError([Problem("source", f"no source is called {shown(name)}{_there_are(name, kinds)}")])
+    reader = _reader(kind) if limits is None else kind(options_of(kind, limits))
+    if not said:  # the hot path of a replay
+        return reader.parse(data, sender=sender, received_at=received_at)
+    try:
+        call = _call(said)
+    except ValueError as error:
+        raise RefusedBodyError([Problem("source", f"{shown(source)}: {error}")]) from None
+    try:
+        return reader.parse(data, sender=sender, received_at=received_at, call=call)
+    except UnknownCallError as error:
+        raise RefusedBodyError([Problem("source", f"{shown(source)}: {error}")]) from None
+
+
+@lru_cache(maxsize=1_024)
+def _call(said: str) -> Call:
+    """As `Call.of`; a replay asks for the same few all the time."""
+    return Call.of(said)
+
+
+@cache
+def _reader(kind: type[Source]) -> Source:
+    return kind(kind.Options())
+
+
+def _there_are(name: str, kinds: Kinds) -> str:
+    return meant_or_list(name, tuple(kinds.sources))

@@ -137,6 +137,7 @@ class Client:
     """
 
     sleep: Sleep = asyncio.sleep
+    body_bytes_max: int = BODY_BYTES_MAX  # of an answer; the rest is cut
     _session: aiohttp.ClientSession | None = field(default=None, repr=False)
 
     async def request(
@@ -169,7 +170,7 @@ class Client:
                 method, url, data=BytesIO(data), headers=headers, allow_redirects=False, trace_request_ctx=exchange
             ) as answer:
                 exchange.answer = Response(answer.status, answer.headers)
-                exchange.answer = await _read(answer)
+                exchange.answer = await _read(answer, self.body_bytes_max)
         except (aiohttp.ClientError, OSError) as error:
             if exchange.answer is not None:
                 return exchange.answer
@@ -214,15 +215,15 @@ async def _handed_over(
     exchange.handed_over = True
 
 
-async def _read(answer: aiohttp.ClientResponse) -> Response:
+async def _read(answer: aiohttp.ClientResponse, bytes_max: int) -> Response:
     chunks: list[bytes] = []
     size = 0
     async for chunk in answer.content.iter_any():
         chunks.append(chunk)
         size += len(chunk)
-        if size > BODY_BYTES_MAX:
+        if size > bytes_max:
             answer.close()
-            return Response(answer.status, answer.headers, b"".join(chunks)[:BODY_BYTES_MAX])
+            return Response(answer.status, answer.headers, b"".join(chunks)[:bytes_max])
     return Response(answer.status, answer.headers, b"".join(chunks), whole=True)
 
 

@@ -21,7 +21,7 @@ from daemon.config import Settings
 from daemon.entries import EntryLog
 from daemon.executor import Executor, Inline, OwnedThread
 from daemon.health import Health
-from daemon.ingest import BusyError, Ingest
+from daemon.ingest import Ingest
 from daemon.links import Links
 from daemon.logs import redaction
 from daemon.metrics import Metrics
@@ -29,6 +29,7 @@ from daemon.notify import Notify
 from daemon.outbox import Outbox
 from daemon.policies import Policies
 from daemon.readers import InlineReader, Readers, Reading
+from daemon.report import Report
 from daemon.retention import Retention
 from daemon.sending import Telling
 from daemon.store.store import Store
@@ -38,15 +39,14 @@ from daemon.web.server import Server
 from daemon.wiring import language_kinds, make_notifiers, secrets_of, snapshot_of
 from rules.concerns import concerns
 from rules.decide import decide
-from rules.events import AlertsReceived
-from rules.instants import SECOND
+from rules.events import PolicyLoaded
+from rules.instants import SECOND, Instant
 from rules.language import Problem
 
 T = TypeVar("T")
 
 PROBLEMS_LOGGED_MAX: Final = 20
 SHUTDOWN_S: Final = 3.0  # for answers on their way out when the listener closes
-REPORT_AGAIN_S: Final = 5.0
 
 _log = structlog.get_logger("daemon.app")
 
@@ -95,7 +95,7 @@ class Daemon:
         self._reading: Reading | None = None
         self.server: Server | None = None
         self._reloading = asyncio.Lock()
-        self._started_on_bad_files = False
+        self._bad_files = self._started_on_bad_files = False
         redaction.hide(secrets_of(settings))
 
     # ---- beginning
@@ -114,7 +114,7 @@ class Daemon:
         self.links = Links([key], self.settings.base_url)
         self.metrics.counts(await self.executor.run(self.store.counts))
         self._reading = InlineReader(self.store.reader) if self._inline else Readers(self.store.reader)
-        self._join()
+        self._join(await self.executor.run(self.store.alive_at))
         await self.outbox.recover()
         await self.executor.run(self.store.ping, self.clock.now())
         self.health.store_ok()
@@ -134,15 +134,17 @@ class Daemon:
             _tell_problems(
                 "the rule files have errors: the last good ones, or the catch-all alone, are in force", problems
             )
-        self._report_rule_files(problems)
+        self._started_on_bad_files = bool(problems)
+        self._tell_files(problems)
+        self._tell_policy()
         policy = self.policies.current
         _log.info("started", version=__version__, policy=policy.version, rules=len(policy.rules))
 
-    def _join(self) -> None:
-        """Make the parts that need the store."""
+    def _join(self, down_at: Instant | None) -> None:
+        """Make the parts that need the store. `down_at`: when a daemon last lived on it."""
         limits = self.settings.limits
         self.ingest = Ingest(
-            Writer(self.store, self.policies, self.clock, concerns, decide),
+            Writer(self.store, self.policies, self.clock, concerns, decide, down_at=down_at),
             self.executor,
             self.clock,
             self.metrics,
@@ -151,6 +153,8 @@ class Daemon:
             deadline_s=limits.body_deadline / SECOND,
         )
         self.ingest.listen(EntryLog(self.clock))
+        self._files_report = Report("report rule files", self.ingest.submit, self.supervisor, self.clock)
+        self._policy_report = Report("report policy", self.ingest.submit, self.supervisor, self.clock)
         self.timers = Timers(
             self.store, self.executor, self.ingest, self.clock, self.health, poll_s_max=self._poll_s_max
         )
@@ -190,9 +194,13 @@ class Daemon:
             self.metrics.policy(self.policies.last_ok, self.policies.loaded_at)
             if problems:
                 _tell_problems("the rule files have errors: the old policy stays in force", problems)
+                self._tell_files(problems)
             else:
                 _log.info("policy reloaded", policy=self.policies.current.version)
-                self._report_rule_files(())
+                self._started_on_bad_files = False
+                if self._bad_files:
+                    self._tell_files(())
+                self._tell_policy()
             self.notify.ready()
             return problems
 
@@ -204,21 +212,15 @@ class Daemon:
 
         self.supervisor.start("reload", reload())
 
-    def _report_rule_files(self, problems: Sequence[Problem]) -> None:
-        """Raise, or end, ticketd's own alert about the files it was started with."""
-        if not problems and not self._started_on_bad_files:
-            return
-        self._started_on_bad_files = bool(problems)
-        self.supervisor.start("report rule files", self._report(own.rule_files(problems, self.clock.now())))
+    def _tell_files(self, problems: Sequence[Problem]) -> None:
+        """Raise, or end, ticketd's own alerts about the rule files; at start also those of the process before."""
+        self._bad_files = bool(problems)
+        at_start = self._started_on_bad_files
+        self._files_report.tell(own.rule_files(problems, self.clock.now(), at_start=at_start))
 
-    async def _report(self, event: AlertsReceived) -> None:
-        while True:
-            try:
-                await self.ingest.submit(event)
-            except BusyError:
-                await self.clock.sleep(REPORT_AGAIN_S)
-            else:
-                return
+    def _tell_policy(self) -> None:
+        """Have what stands judged anew by the policy in force."""
+        self._policy_report.tell(PolicyLoaded(self.policies.current.version))
 
     # ---- ending
     async def drain(self) -> None:

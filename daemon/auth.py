@@ -90,7 +90,7 @@ class Auth:
             self._bearers += [(one, principal) for one in token.hash]
         self._verified: dict[str, Principal] = {}
 
-    def principal(self, headers: Mapping[str, str], remote: str | None = None, path: str = "") -> Principal | None:  # noqa: ARG002 - one day networks and heartbeat keys count
+    def principal(self, headers: Mapping[str, str], remote: str | None = None, path: str = "") -> Principal | None:  # noqa: ARG002 - one day networks count
         """Who sends these headers; None: nobody that is known."""
         if not self.required:
             return ANONYMOUS
@@ -105,7 +105,7 @@ class Auth:
         scheme, _, given = header.partition(" ")
         match scheme.lower():
             case "bearer":
-                found = self._bearer(given.strip())
+                found = self.bearer(given.strip())
             case "basic":
                 found = self._basic(given.strip())
             case _:
@@ -116,7 +116,8 @@ class Auth:
             self._verified[header] = found
         return found
 
-    def _bearer(self, token: str) -> Principal | None:
+    def bearer(self, token: str) -> Principal | None:
+        """Whose token this is; None: nobody's that is known."""
         digest = _digest(token)
         found: Principal | None = None
         for known, principal in self._bearers:  # all of them, so that time tells nothing

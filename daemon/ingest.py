@@ -2,7 +2,7 @@
 
 The one law: a future is answered after the transaction that holds its event has committed, or with an exception. One
 batch is in flight while the next gathers. People's answers, timers and deliveries stand in a queue of their own, so
-that a flood of alerts neither delays nor refuses them.
+that a flood of signals neither delays nor refuses them.
 """
 
 import asyncio
@@ -22,7 +22,7 @@ from daemon.metrics import Metrics
 from daemon.store.errors import StoreUnavailableError
 from daemon.store.journal import Body
 from rules.commands import Answer, Decision
-from rules.events import AlertsReceived, Delivered, Event
+from rules.events import AlertsReceived, Delivered, Event, SamplesReceived
 
 BATCH_EVENTS_MAX: Final = 200
 BATCH_URGENT_MAX: Final = 150  # of these while alerts wait, so that neither queue starves the other
@@ -32,6 +32,7 @@ BYTES_MAX: Final = 64 << 20  # of bodies waiting
 DEADLINE_S: Final = 8.0
 SWEEP_S: Final = 0.25
 RETRY_FULL_S: Final = 2
+SIGNALS: Final = (AlertsReceived, SamplesReceived)  # what floods; a sample counts as an alert does
 RETRY_STORE_S: Final = 5
 RETRY_DRAINING_S: Final = 10
 
@@ -62,7 +63,7 @@ Listener = Callable[[Sequence[tuple[Event, Decision]]], None]
 
 
 class Ingest:
-    """Queues events, hands them to the writer in batches, answers. `inbox_max` counts alerts."""
+    """Queues events, hands them to the writer in batches, answers. `inbox_max` counts alerts and samples."""
 
     def __init__(
         self,
@@ -112,8 +113,8 @@ class Ingest:
         if self.draining and type(event) is not Delivered:
             raise BusyError("shutting down", RETRY_DRAINING_S)
         size = 0 if body is None else len(body.data)
-        if isinstance(event, AlertsReceived):
-            alerts = len(event.alerts)
+        if isinstance(event, SIGNALS):
+            alerts = len(event.alerts) if isinstance(event, AlertsReceived) else len(event.samples)
             # A body larger than the inbox must find room some time: it counts as half of it.
             if self._depth + min(alerts, self._inbox_max // 2) > self._inbox_max or self._bytes > BYTES_MAX:
                 raise BusyError("inbox full", RETRY_FULL_S)
@@ -225,7 +226,7 @@ class Ingest:
             else:
                 item.future.set_exception(answer)
         self._metrics.batch(
-            [now - item.received_s for item in batch if item.alerts or isinstance(item.event, AlertsReceived)],
+            [now - item.received_s for item in batch if item.alerts or isinstance(item.event, SIGNALS)],
             len(batch),
             outcome.commits_s,
             sum(isinstance(answer, QuarantinedError) for answer in outcome.answers),

@@ -13,9 +13,9 @@ from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, disa
 
 from daemon import __version__
 from rules.commands import Accepted, Decision, PutInstance, PutTicket, Record
-from rules.events import AlertsReceived, Event
+from rules.events import AlertsReceived, Event, SamplesReceived
 from rules.instants import SECOND, Instant
-from rules.model import LIVE, PRIORITIES, Status
+from rules.model import LIVE, PRIORITIES, Phase, Status
 from rules.tickets.timeline import What
 
 CONTENT_TYPE: Final = "text/plain; version=0.0.4; charset=utf-8"
@@ -49,16 +49,27 @@ class Metrics:
             __version__, platform.python_version()
         ).set(1)
         # ---- signals
-        self.signals = counter("signals_total", "Alerts taken, by what became of each.", "source", "outcome")
-        self.signals_refused = counter("signals_refused_total", "Bodies and alerts refused.", "source", "reason")
+        self.signals = counter(
+            "signals_total", "Alerts and samples taken, by what became of each.", "source", "outcome"
+        )
+        self.signals_refused = counter(
+            "signals_refused_total", "Bodies, alerts and samples refused.", "source", "reason"
+        )
         self.ingest_seconds = histogram("ingest_seconds", "From receipt of a body to its answer.", _QUICK)
         self.ingest_batch_size = histogram("ingest_batch_size", "Events in one commit.", _SIZES)
-        self.inbox_depth = gauge("inbox_depth", "Alerts that wait for their commit.")
+        self.inbox_depth = gauge("inbox_depth", "Alerts and samples that wait for their commit.")
         self.commit_seconds = histogram("commit_seconds", "How long a commit took.", _QUICK)
         self.events_quarantined = counter("events_quarantined_total", "Events that could not be decided, set aside.")
         # ---- rules and tickets
         self.rule_transitions = counter(
             "rule_transitions_total", "Changes of an instance's state.", "rule", "from", "to"
+        )
+        self.rule_suppressed = counter(
+            "rule_suppressed_total", "Times that an instance would have opened a ticket, and why it did not.",
+            "rule", "reason",
+        )  # fmt: skip
+        self.rule_would_open = counter(
+            "rule_would_open_total", "Tickets that rules in shadow mode would have opened.", "rule"
         )
         self.tickets = gauge("tickets", "Tickets there are.", "status", "priority")
         self.tickets_opened = counter("tickets_opened_total", "Tickets opened.", "rule", "priority")
@@ -124,7 +135,7 @@ class Metrics:
         tally = _Tally(self)
         for event, decision in decisions:
             answer = decision.answer
-            if type(answer) is Accepted and isinstance(event, AlertsReceived):
+            if type(answer) is Accepted and isinstance(event, AlertsReceived | SamplesReceived):
                 for outcome, count in answer.outcomes:
                     tally.counters[self.signals, (event.source, outcome)] += count
             for command in decision.commands:
@@ -150,10 +161,19 @@ class _Tally:
         self.former: dict[int, str] = {}  # a ticket's priority before the decision in hand; the record comes first
 
     def instance(self, command: PutInstance) -> None:
-        instance = command.instance
-        if instance.phase is not command.was:
-            names = (instance.rule, command.was, instance.phase)
-            self.counters[self.metrics.rule_transitions, names] += 1
+        instance, was = command.instance, command.was
+        phase = instance.phase
+        if phase is was:
+            return
+        metrics = self.metrics
+        self.counters[metrics.rule_transitions, (instance.rule, was, phase)] += 1
+        if phase is Phase.SUPPRESSED:
+            self.counters[metrics.rule_suppressed, (instance.rule, "dependency")] += 1
+        elif instance.parked is not None and phase is Phase.OPEN and was is not Phase.RECOVERING:
+            if instance.parked == "shadow":
+                self.counters[metrics.rule_would_open, (instance.rule,)] += 1
+            else:
+                self.counters[metrics.rule_suppressed, (instance.rule, instance.parked)] += 1
 
     def ticket(self, command: PutTicket) -> None:
         ticket, was, metrics = command.ticket, command.was, self.metrics

@@ -16,23 +16,31 @@ SOURCE: Final = "ticketd"
 PROBLEMS_SHOWN: Final = 20
 
 
-def rule_files(problems: Sequence[Problem], at: Instant) -> AlertsReceived:
-    """The rule files could not be loaded at start (firing), or are in force again (no problems)."""
-    labels = {"alertname": "TicketdRuleFilesBroken", "severity": "critical"}
+def rule_files(problems: Sequence[Problem], at: Instant, *, at_start: bool) -> AlertsReceived:
+    """The rule files could not be loaded (at start, or by a reload): that fires. No problems: neither does any more.
+
+    Both are told each time, so that what an earlier process raised ends too.
+    """
     shown = "\n".join(str(one) for one in problems[:PROBLEMS_SHOWN])
     more = len(problems) - PROBLEMS_SHOWN
-    alert = Alert(
-        fingerprint=fingerprint(labels),
-        firing=bool(problems),
-        labels=labels,
-        annotations={
-            "summary": "the rule files have errors: ticketd runs on the last good ones, or on the catch-all rule alone",
-            "description": f"{shown}\nand {more} more" if more > 0 else shown,
-        },
-        starts_at=at,
-        ends_at=None if problems else at,
+    description = f"{shown}\nand {more} more" if more > 0 else shown
+
+    def alert(name: str, severity: str, summary: str, *, firing: bool) -> Alert:
+        labels = {"alertname": name, "severity": severity}
+        annotations = {"summary": summary, "description": description}
+        return Alert(fingerprint(labels), firing, labels, annotations, at, None if firing else at)
+
+    started = "the rule files have errors: ticketd runs on the last good ones, or on the catch-all rule alone"
+    reloaded = "the rule files have errors: the reload changed nothing, and the policy before it stays in force"
+    return AlertsReceived(
+        source=SOURCE,
+        sender=SOURCE,
+        received_at=at,
+        alerts=(
+            alert("TicketdRuleFilesBroken", "critical", started, firing=bool(problems) and at_start),
+            alert("TicketdReloadFailed", "warning", reloaded, firing=bool(problems) and not at_start),
+        ),
     )
-    return AlertsReceived(source=SOURCE, sender=SOURCE, received_at=at, alerts=(alert,))
 
 
 def event_set_aside(event: str, at: Instant) -> AlertsReceived:

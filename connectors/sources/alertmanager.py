@@ -12,7 +12,7 @@ from msgspec import Meta, Raw, Struct
 from pydantic import BaseModel, ConfigDict
 
 from connectors import alerts
-from connectors.base import Parsed
+from connectors.base import NO_CALL, Call, ParsedAlerts, Source
 from rules.events import AlertsReceived
 from rules.instants import Instant
 from rules.model import Alert
@@ -62,7 +62,7 @@ class _LooseBody(_Envelope, frozen=True, gc=False, kw_only=True):
 _FORM: Final = alerts.Form(_Body, _LooseBody, _Alert, lambda body: body.alerts)
 
 
-class Connector:
+class Connector(Source):
     """The source `alertmanager`."""
 
     class Options(BaseModel):
@@ -89,12 +89,12 @@ class Connector:
         """Without options as with the defaults."""
         self.options = options or self.Options()
 
-    def parse(self, body: bytes, *, sender: str, received_at: Instant) -> Parsed:
+    def parse(self, body: bytes, *, sender: str, received_at: Instant, call: Call = NO_CALL) -> ParsedAlerts:  # noqa: ARG002 - its path says nothing
         """One event of all alerts that can be taken. Raises RefusedBodyError when none of those that came can."""
         refusals = alerts.Refusals("alerts")
         sent, items = _FORM.read(body, refusals)
         odd = alerts.is_odd(body)
-        taken = alerts.build(items, _settled, received_at, odd=odd, refusals=refusals)
+        taken = alerts.build(items, _settled, received_at, refusals, alerts.fit if odd else None)
         attributes: dict[str, str] = {}
         if sent.receiver:
             attributes["receiver"] = sent.receiver
@@ -110,7 +110,7 @@ class Connector:
             truncated=min(sent.truncated or 0, TRUNCATED_MAX),
             attributes={name: alerts.fit_text(text) for name, text in attributes.items()} if odd else attributes,
         )
-        return Parsed(event, refusals.named())
+        return ParsedAlerts(event, refusals.named())
 
 
 def _settled(sent: _Alert, received_at: Instant) -> Alert:

@@ -10,7 +10,7 @@ from msgspec import Raw, Struct
 from pydantic import BaseModel, ConfigDict
 
 from connectors import alerts
-from connectors.base import Parsed
+from connectors.base import NO_CALL, Call, ParsedAlerts, Source
 from rules.events import AlertsReceived
 from rules.instants import MINUTE, Instant, Span
 from rules.model import Alert
@@ -34,7 +34,7 @@ class _Alert(
 _FORM: Final = alerts.Form(list[_Alert], list[Raw], _Alert, lambda body: body)
 
 
-class Connector:
+class Connector(Source):
     """The source `prometheus`."""
 
     class Options(BaseModel):
@@ -55,13 +55,13 @@ class Connector:
         """Without options as with the defaults."""
         self.options = options or self.Options()
 
-    def parse(self, body: bytes, *, sender: str, received_at: Instant) -> Parsed:
+    def parse(self, body: bytes, *, sender: str, received_at: Instant, call: Call = NO_CALL) -> ParsedAlerts:  # noqa: ARG002 - its path says nothing
         """One event of all alerts that can be taken. Raises RefusedBodyError when none of those that came can."""
         refusals = alerts.Refusals("")
         _, items = _FORM.read(body, refusals)
-        taken = alerts.build(items, _settled, received_at, odd=alerts.is_odd(body), refusals=refusals)
+        taken = alerts.build(items, _settled, received_at, refusals, alerts.fit if alerts.is_odd(body) else None)
         event = AlertsReceived(source="prometheus", sender=sender, received_at=received_at, alerts=taken)
-        return Parsed(event, refusals.named())
+        return ParsedAlerts(event, refusals.named())
 
 
 def _settled(sent: _Alert, received_at: Instant) -> Alert:

@@ -1,9 +1,10 @@
-"""`/api/v1`: reading tickets and answering them, and the policy in force.
+"""`/api/v1`: reading tickets and answering them, and who is on call.
 
 The one law: an answer is an event on the one path, and `decide` judges it; here only the token is held against `by`.
 Reading goes through a reader's thread and never waits for the writer.
 """
 
+import asyncio
 import json
 from collections.abc import Mapping
 from typing import Any, Final
@@ -20,9 +21,9 @@ from daemon.web.ports import Daemon
 from daemon.web.requests import ACTIONS, Holding, Opening, Prioritising, Resolving, body_of, filters_of, ticket_number
 from rules.commands import Answer, Denied, Done
 from rules.events import Actor, OpenRequested, Refused, Responded
-from rules.instants import format_instant, format_span
-from rules.policy import Choice, Contact, Escalation, Policy, Rule
-from rules.response.oncall import who
+from rules.instants import Instant, format_instant
+from rules.policy import Policy
+from rules.response.oncall import duties, duty_json, turn_json, who
 from rules.tickets.view import entry_json, ticket_id, ticket_json
 
 BODY_BYTES_MAX: Final = 256 << 10
@@ -43,7 +44,6 @@ class Api:
             ("/api/v1/tickets", self.tickets),
             ("/api/v1/tickets/{ticket}", self.ticket),
             ("/api/v1/tickets/{ticket}/timeline", self.timeline),
-            ("/api/v1/rules", self.rules),
             ("/api/v1/oncall", self.oncall),
         ]
         return [
@@ -103,26 +103,10 @@ class Api:
             raise _no_ticket(number)
         return reply(found)
 
-    async def rules(self, request: web.Request, principal: Principal) -> web.Response:  # noqa: ARG002 - the gate's shape
-        """The policy in force, without anybody's address."""
-        policies = self._daemon.policies
-        return reply({**policy_json(policies.current), "loaded_at": format_instant(policies.loaded_at)})
-
     async def oncall(self, request: web.Request, principal: Principal) -> web.Response:  # noqa: ARG002 - the gate's shape
-        """Who would be told when, if nobody answered."""
-        return reply({
-            "oncall": [
-                {
-                    "escalation": turn.escalation,
-                    "round": turn.round,
-                    "step": turn.step,
-                    "tier": turn.tier,
-                    "after": format_span(turn.after),
-                    "contacts": [{"contact": contact, "by": list(kinds)} for contact, kinds in turn.contacts],
-                }
-                for turn in who(self._daemon.policies.current)
-            ]
-        })  # fmt: skip
+        """Who is on call now, and who would be told when, if nobody answered."""
+        policy, now = self._daemon.policies.current, self._daemon.clock.now()
+        return reply(await asyncio.to_thread(oncall_json, policy, now))  # many schedules take a while
 
     # ---- answering
     async def open(self, request: web.Request, principal: Principal) -> web.Response:
@@ -224,69 +208,11 @@ def reply(value: object, *, status: int = 200, headers: Mapping[str, str] | None
     )
 
 
-# ---- the policy as JSON
-def policy_json(policy: Policy) -> dict[str, Any]:
-    """The policy: rules, matrix, people (never their addresses) and escalations."""
+# ---- on call, as JSON
+def oncall_json(policy: Policy, at: Instant) -> dict[str, Any]:
+    """Who is on call at an instant, and who would be told by an escalation that starts then."""
     return {
-        "version": policy.version,
-        "rules": [_rule(rule) for rule in policy.rules.values()],
-        "catch_all": _rule(policy.catch_all) if policy.catch_all else None,
-        "priority": {
-            "impact": list(policy.matrix.impacts),
-            "urgency": list(policy.matrix.urgencies),
-            "matrix": [list(row) for row in policy.matrix.cells],
-        },
-        "contacts": [_contact(contact) for contact in policy.contacts.values()],
-        "escalations": [_escalation(one) for one in policy.escalations.values()],
-        "default_escalation": policy.default_escalation,
-    }
-
-
-def _rule(rule: Rule) -> dict[str, Any]:
-    return {
-        "id": rule.id,
-        "source": rule.source,
-        "match": [str(one) for one in rule.match],
-        "for": format_span(rule.pending_for),
-        "keep_firing_for": format_span(rule.keep_firing_for),
-        "dedup": None if rule.dedup is None else list(rule.dedup),
-        "group": {"by": list(rule.group.by), "within": format_span(rule.group.within)} if rule.group else None,
-        "impact": _choice(rule.impact),
-        "urgency": _choice(rule.urgency),
-        "labels": dict(rule.labels),
-        "escalation": rule.escalation,
-        "reopen_within": format_span(rule.reopen_within),
-    }
-
-
-def _choice(choice: Choice) -> str | dict[str, Any]:
-    if choice.label is None:
-        return choice.default
-    return {"from": choice.label, "map": dict(choice.table), "else": choice.default}
-
-
-def _contact(contact: Contact) -> dict[str, Any]:
-    return {
-        "id": contact.id,
-        "name": contact.name,
-        "may": sorted(contact.may),
-        "for": [str(one) for one in contact.scope],
-        "reach": [method.kind for method in contact.reach],
-        "active": contact.active,
-    }
-
-
-def _escalation(one: Escalation) -> dict[str, Any]:
-    return {
-        "id": one.id,
-        "steps": [
-            {
-                "tier": step.tier,
-                "notify": [f"{target.kind}:{target.id}" for target in step.notify],
-                "wait": format_span(step.wait),
-            }
-            for step in one.steps
-        ],
-        "repeat": one.repeat,
-        "last_resort": [f"{target.kind}:{target.id}" for target in one.last_resort],
+        "at": format_instant(at),
+        "schedules": [duty_json(one) for one in duties(policy, at)],
+        "oncall": [turn_json(one) for one in who(policy, at)],
     }

@@ -12,6 +12,7 @@ from daemon import __version__
 from daemon.auth import Need, Principal
 from daemon.web.api import Api
 from daemon.web.body import Bodies
+from daemon.web.called import source_routes
 from daemon.web.errors import ProblemError
 from daemon.web.gate import Gate
 from daemon.web.health import HealthPages
@@ -19,7 +20,7 @@ from daemon.web.metrics import MetricsPage
 from daemon.web.openapi import Description
 from daemon.web.ports import Daemon
 from daemon.web.respond import Respond
-from daemon.web.webhooks import webhooks
+from daemon.web.rules import Rules
 
 _PATH_CHARS_SHOWN: Final = 100
 
@@ -30,8 +31,9 @@ def build(daemon: Daemon) -> web.Application:
     app = web.Application(client_max_size=limits.body)
     bodies = Bodies(limits.body, limits.body_deadline)
     gate = Gate(daemon)
-    app.router.add_routes([web.post(path, one.serve) for path, one in webhooks(daemon, bodies).items()])
+    app.router.add_routes(source_routes(daemon, bodies))
     app.router.add_routes(Api(daemon, bodies).routes(gate))
+    app.router.add_routes(Rules(daemon).routes(gate))
     app.router.add_routes(Respond(daemon, bodies).routes())
     app.router.add_routes(HealthPages(daemon).routes(gate))
     app.router.add_routes(MetricsPage(daemon).routes(gate))
@@ -54,7 +56,7 @@ class _Nothing:
     def __init__(self, daemon: Daemon, gate: Gate) -> None:
         self._required = daemon.auth.required
         self._gate = gate
-        self._sources = sorted(kind.path for kind in daemon.kinds.sources.values())
+        self._sources = sorted(kind.path for kind in daemon.kinds.sources.values() if "{" not in kind.path)
 
     async def serve(self, request: web.Request) -> web.StreamResponse:
         """Raises the ProblemError that fits."""

@@ -4,6 +4,7 @@ The one law: every path that is served is described and nothing else; a test com
 """
 
 import json
+import re
 from collections.abc import Iterable
 from typing import Any, Final
 
@@ -11,11 +12,13 @@ from aiohttp import web
 from pydantic import BaseModel
 from pydantic.json_schema import models_json_schema
 
+from connectors.base import Source
 from daemon.auth import Need, Principal
+from daemon.web.called import KEY, KEY_PART, served
 from daemon.web.gate import Gate
 from daemon.web.ports import Daemon
 from daemon.web.requests import ACTIONS, LIMIT_MAX, Opening
-from rules.model import PRIORITIES, Status
+from rules.model import PRIORITIES, Phase, Status
 
 OPENAPI: Final = "3.1.0"
 _REF: Final = "#/components/schemas/{model}"
@@ -101,6 +104,57 @@ _ACCEPTED: Final = {
         "refused": {"type": "array", "items": {"type": "object"}},
     },
 }
+_RULE: Final = {
+    "type": "object",
+    "required": ["id", "source", "mode", "match", "condition", "instances"],
+    "properties": {
+        "id": {"type": "string"},
+        "source": {"type": ["string", "null"]},
+        "mode": {"enum": ["live", "shadow"]},
+        "match": {"type": "array", "items": {"type": "string"}},
+        "condition": {"type": ["string", "null"], "description": "The kind; null where alerts are judged."},
+        "when": {"type": "object", "description": "With what belongs to it: clear, fire, recover, overrides."},
+        "instances": {
+            "type": ["object", "null"],
+            "propertyNames": {"enum": [str(one) for one in Phase]},
+            "additionalProperties": {"type": "integer", "minimum": 1},
+            "description": "How many are in which state; null while the store cannot say.",
+        },
+    },
+}
+_POLICY: Final = {
+    "type": "object",
+    "required": ["version", "loaded_at", "rules", "catch_all"],
+    "properties": {
+        "version": {"type": "string"},
+        "loaded_at": {"type": "string", "format": "date-time"},
+        "rules": {"type": "array", "items": _RULE},
+        "catch_all": {"oneOf": [_RULE, {"type": "null"}]},
+    },
+}
+_GATE: Final = {
+    "type": "object",
+    "required": ["name", "value", "wanted", "holds", "note", "series"],
+    "properties": {
+        **{name: {"type": "string"} for name in ("name", "value", "wanted", "note", "series")},
+        "holds": {"type": ["boolean", "null"]},
+    },
+}
+_EXPLANATION: Final = {
+    "type": "object",
+    "required": ["rule", "labels", "key", "state", "ticket", "because", "gates", "others"],
+    "properties": {
+        "rule": {"type": "string"},
+        "labels": _STRINGS,
+        "key": {"type": "string"},
+        "state": {"enum": [str(one) for one in Phase]},
+        "ticket": {"type": ["string", "null"]},
+        "ticket_status": {"type": ["string", "null"]},
+        "because": {"type": "string"},
+        "gates": {"type": "array", "items": _GATE},
+        "others": {"type": "array", "items": _STRINGS},
+    },
+}
 _FREE: Final = {"type": "object"}
 _TICKET_PARAMETER: Final = {
     "name": "ticket", "in": "path", "required": True, "schema": {"type": "string", "pattern": "^[Tt]-[0-9]{1,18}$"},
@@ -141,25 +195,50 @@ def description(daemon: Daemon, version: str) -> dict[str, Any]:
 
 
 def _signals(daemon: Daemon) -> dict[str, Any]:
-    paths: dict[str, Any] = {}
-    for name, kind in daemon.kinds.sources.items():
-        paths[kind.path] = {
-            "post": {
-                "summary": f"Alerts from {name}",
-                "operationId": f"signal_{name}",
-                "requestBody": {"required": True, "content": {"application/json": _example(kind.example)}},
-                "responses": _responses(200, "Taken, after the commit.", _ACCEPTED, 400, 401, 403, 413, 503),
-            }
+    return {
+        path: {
+            **_parts(kind, path),
+            **{method.lower(): _signal(name, kind, path, method) for method in kind.methods},
         }
-    return paths
+        for name, kind in daemon.kinds.sources.items()
+        for path in served(kind)
+    }
 
 
-def _example(body: bytes) -> dict[str, Any]:
-    """A source's own example; its format is its vendor's to describe."""
+def _signal(name: str, kind: type[Source], path: str, method: str) -> dict[str, Any]:
+    paths = served(kind)
+    number = f"_{paths.index(path) + 1}" if len(paths) > 1 else ""
+    method_id = f"_{method.lower()}" if len(kind.methods) > 1 else ""
+    called = "{" in path
+    operation: dict[str, Any] = {
+        "summary": kind.summary if called else f"{kind.summary} from {name}",
+        "operationId": f"signal_{name}{number}{method_id}",
+        "responses": _responses(200, "Taken, after the commit.", _ACCEPTED, 400, 401, 403, *([404] * called), 413, 503),
+    }
+    asked = [one for one in kind.parts if all(f"{{{one}}}" not in path for path in paths)]
+    if asked:
+        operation["parameters"] = [{"name": one, "in": "query", "schema": kind.parts[one]} for one in asked]
+    if kind.example:
+        content = {"application/json": _example(kind)}
+        operation["requestBody"] = {"required": True, "content": content}
+    elif method == "POST":
+        operation["requestBody"] = {"content": {"*/*": {"schema": {}}}}
+    return operation
+
+
+def _parts(kind: type[Source], path: str) -> dict[str, Any]:
+    names = re.findall(r"{(\w+)}", path)
+    schemas = {KEY_PART.strip("{}"): {"type": "string", "pattern": f"^{KEY}."}, **kind.parts}
+    parts = [{"name": one, "in": "path", "required": True, "schema": schemas[one]} for one in names]
+    return {"parameters": parts} if parts else {}
+
+
+def _example(kind: type[Source]) -> dict[str, Any]:
+    """A source's own example and schema."""
     try:
-        return {"schema": {}, "example": json.loads(body)}
+        return {"schema": dict(kind.schema), "example": json.loads(kind.example)}
     except ValueError:
-        return {"schema": {}}
+        return {"schema": dict(kind.schema)}
 
 
 def _tickets() -> dict[str, Any]:
@@ -216,7 +295,20 @@ def _others() -> dict[str, Any]:
     reload = _responses(200, "The new policy is in force.", _FREE, 401, 403, 422, 503)
     text = {"200": {"description": "Metrics.", "content": {"text/plain": {"schema": {"type": "string"}}}}}
     return {
-        "/api/v1/rules": {"get": _get("The policy in force", "show_rules", _FREE)},
+        "/api/v1/rules": {"get": _get("The policy in force", "show_rules", _POLICY)},
+        "/api/v1/rules/{rule}/explain": {
+            "parameters": [{"name": "rule", "in": "path", "required": True, "schema": {"type": "string"}}],
+            "get": {
+                **_get(
+                    "Why an instance of a rule is in its state, gate by gate", "explain_rule", _EXPLANATION, 400, 404
+                ),
+                "parameters": [
+                    {"name": name, "in": "query", "schema": schema, "description": text}
+                    for name, schema, text in _FILTERS
+                    if name == "label"
+                ],
+            },
+        },
         "/api/v1/oncall": {"get": _get("Who is told, by policy and step", "show_oncall", _FREE)},
         "/api/openapi.json": {"get": _get("This description", "show_description", _FREE)},
         "/respond/{token}": {

@@ -19,6 +19,7 @@ from rules.tickets.view import parse_ticket_id
 
 LIMIT_DEFAULT: Final = 50
 LIMIT_MAX: Final = 500
+LABELS_MAX: Final = 100  # of one query
 ERRORS_MAX: Final = 50
 _CONTROL: Final = re.compile(r"[\x00-\x1f\x7f]")
 _NUL: Final = re.compile(r"\x00")
@@ -189,12 +190,7 @@ def filters_of(request: web.Request) -> Filters:
     errors += [
         ("priority", f"{one[:40]!r} is none of {', '.join(PRIORITIES)}") for one in priorities if one not in PRIORITIES
     ]
-    labels: dict[str, str] = {}
-    for one in query.getall("label", []):
-        if (found := _LABEL.fullmatch(one)) is None:
-            errors.append(("label", "must be name=value"))
-        else:
-            labels[found[1]] = found[2]
+    labels = _labels(query.getall("label", []), errors)
     limit_text = query.get("limit", str(LIMIT_DEFAULT))
     limit = int(limit_text) if limit_text.isascii() and limit_text.isdigit() and len(limit_text) < 9 else 0  # noqa: PLR2004
     if not 1 <= limit <= LIMIT_MAX:
@@ -213,6 +209,29 @@ def filters_of(request: web.Request) -> Filters:
         limit=limit,
         cursor=query.get("cursor"),
     )
+
+
+def labels_of(request: web.Request) -> dict[str, str]:
+    """The labels of a query of nothing else: `label=name=value`, repeated. Raises ProblemError (400)."""
+    query = request.query
+    errors = [(name[:100], f"unknown parameter{suggestion(name, ('label',))}") for name in query if name != "label"]
+    labels = _labels(query.getall("label", []), errors)
+    if len(labels) > LABELS_MAX:
+        errors.append(("label", f"may be given {LABELS_MAX} times"))
+    errors += [("label", "must not hold control characters") for one in labels.items() if _CONTROL.search("".join(one))]
+    if errors:
+        raise ProblemError(400, "the query is not as it must be", errors[:ERRORS_MAX])
+    return labels
+
+
+def _labels(given: Iterable[str], errors: list[tuple[str, str]]) -> dict[str, str]:
+    labels: dict[str, str] = {}
+    for one in given:
+        if (found := _LABEL.fullmatch(one)) is None:
+            errors.append(("label", "must be name=value"))
+        elif labels.setdefault(found[1], found[2]) != found[2]:
+            errors.append(("label", f"{found[1][:60]!r} is given twice, with two values"))
+    return labels
 
 
 def _words(given: Iterable[str]) -> list[str]:

@@ -1,18 +1,20 @@
-"""Alerts coming in: one handler serves every kind of source at its path.
+"""Alerts and samples coming in: one handler serves every kind of source at its path.
 
 The one law: a 2xx leaves only after the commit, and every other answer tells a sender what it must do: 4xx stop, 503
-come again. The path through here is the busiest of all, so it has no layers: one read, one parse, one submit.
+come again. The path through here is the busiest of all, so it has no layers: one read, one parse, one submit. Sources
+whose path or query says something too are served by `called.py`, which begins otherwise and ends alike.
 """
 
 import asyncio
 import json
+from collections import Counter
 from collections.abc import Sequence
 from typing import Final
 
 import structlog
 from aiohttp import web
 
-from connectors.base import Parsed, Problem, RefusedBodyError, Source
+from connectors.base import Parsed, Problem, RefusedBodyError, Source, UnknownCallError
 from daemon import own
 from daemon.auth import Need, Principal
 from daemon.batch import QuarantinedError
@@ -22,7 +24,7 @@ from daemon.web.body import Bodies, TooLargeError
 from daemon.web.errors import ProblemError, UnauthenticatedError, failed, problem
 from daemon.web.ports import Daemon
 from daemon.web.taken import Answers
-from rules.commands import Accepted
+from rules.commands import Accepted, Answer
 from rules.events import AlertsReceived
 from rules.instants import HOUR, Instant
 from rules.model import Alert
@@ -74,9 +76,14 @@ class Webhook:
             parsed = self._source.parse(data, sender=sender, received_at=received_at)
         else:
             parsed = await asyncio.to_thread(self._source.parse, data, sender=sender, received_at=received_at)
-        event = parsed.event
-        accepted = len(event.alerts)
-        answer = await self._submit(event, Body(self.name, sender, received_at, data, accepted))
+        accepted = len(parsed.taken)
+        answer = await self._submit(parsed.event, Body(self.name, sender, received_at, data, accepted))
+        return self._taken(request, parsed, answer, accepted, received_at)
+
+    def _taken(
+        self, request: web.Request, parsed: Parsed, answer: Answer, accepted: int, received_at: Instant
+    ) -> web.StreamResponse:
+        """What its sender is told after the commit."""
         tickets = answer.tickets if type(answer) is Accepted else ()
         if parsed.refused:
             return self._partly(parsed, tickets)
@@ -88,7 +95,7 @@ class Webhook:
 
     def _admit(self, request: web.Request) -> str:
         """The sender's name: as it has proved it, else its address."""
-        principal = self._auth.principal(request.headers)
+        principal = self._principal(request)
         if principal is None:
             raise UnauthenticatedError
         if principal.anonymous:
@@ -98,6 +105,9 @@ class Webhook:
         self._may(principal)
         return principal.name
 
+    def _principal(self, request: web.Request) -> Principal | None:
+        return self._auth.principal(request.headers)
+
     def _may(self, principal: Principal) -> None:
         if not principal.may(Need.SIGNAL):
             raise ProblemError(403, f"a {principal.role} may not {Need.SIGNAL}")
@@ -105,9 +115,9 @@ class Webhook:
             raise ProblemError(403, f"this sender speaks {principal.kind}, and this path takes {self.name}")
 
     def _partly(self, parsed: Parsed, tickets: Sequence[int]) -> web.Response:
-        self._metrics.refused(self.name, "invalid_alert", len(parsed.refused))
+        self._count(parsed.refused)
         said: dict[str, object] = {
-            "accepted": len(parsed.event.alerts),
+            "accepted": len(parsed.taken),
             "tickets": [f"T-{one}" for one in tickets],
             "refused": _named(parsed.refused),
         }
@@ -115,12 +125,26 @@ class Webhook:
             said["refused_more"] = len(parsed.refused) - REFUSED_MAX
         return web.Response(body=json.dumps(said).encode(), content_type=JSON)
 
+    def _count(self, refused: Sequence[Problem], otherwise: str = "invalid_alert") -> None:
+        """By the words of a source that has some."""
+        words: Counter[str] = Counter()
+        for one in refused:
+            words[one.word or otherwise] += one.count
+        for word, count in words.items():
+            self._metrics.refused(self.name, word, count)
+
     async def _refuse(self, request: web.Request, error: Exception) -> web.Response:
         match error:
             case RefusedBodyError():
-                self._metrics.refused(self.name, "invalid_body")
+                if any(one.word for one in error.problems):
+                    self._count(error.problems)
+                else:
+                    self._metrics.refused(self.name, "invalid_body")
                 errors = [(one.path, one.reason) for one in error.problems]
                 return problem(400, "nothing in this body can be taken", errors)
+            case UnknownCallError():
+                self._metrics.refused(self.name, "unknown_path")
+                return problem(404, error.reason)
             case QuarantinedError():
                 self._metrics.refused(self.name, "quarantined")
                 said = {"accepted": 0, "tickets": [], "refused": _named([Problem("", f"set aside: {error.reason}")])}
@@ -170,10 +194,3 @@ def too_large(source: str, sender: str, bytes_max: int, now: Instant) -> AlertsR
 
 def _named(refused: Sequence[Problem]) -> list[dict[str, str]]:
     return [{"path": one.path, "reason": one.reason} for one in refused[:REFUSED_MAX]]
-
-
-def webhooks(daemon: Daemon, bodies: Bodies) -> dict[str, Webhook]:
-    """The handlers of every kind of source there is, by path."""
-    return {
-        kind.path: Webhook(daemon, name, kind(kind.Options()), bodies) for name, kind in daemon.kinds.sources.items()
-    }

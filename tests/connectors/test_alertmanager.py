@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from connectors.base import Parsed, Problem, RefusedBodyError
+from connectors.base import ParsedAlerts, Problem, RefusedBodyError
 from connectors.sources.alertmanager import Connector
 from rules.instants import parse_instant
 from rules.model import Alert
@@ -16,7 +16,7 @@ BODIES = sorted((Path(__file__).parent.parent / "fixtures" / "alertmanager").glo
 SOURCE = Connector()
 
 
-def parse(tree: Any) -> Parsed:
+def parse(tree: Any) -> ParsedAlerts:
     body = tree if isinstance(tree, bytes) else json.dumps(tree).encode()
     return SOURCE.parse(body, sender="am-1", received_at=AT)
 
@@ -154,7 +154,7 @@ def test_a_long_name_does_not_make_a_long_path() -> None:
 def test_of_very_many_bad_alerts_a_thousand_are_named_and_the_rest_is_counted() -> None:
     problems = refusal({"alerts": [{}] * 5_000})
     assert len(problems) == 1_001
-    assert problems[-1] == Problem("alerts", "4000 more alerts are refused")
+    assert problems[-1] == Problem("alerts", "4000 more alerts are refused", count=4_000)
 
 
 @pytest.mark.parametrize(

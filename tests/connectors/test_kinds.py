@@ -21,11 +21,11 @@ EVERY = [*KINDS.sources.items(), *KINDS.notifiers.items()]
 NEW_SOURCE = '''
 """A source that takes one line of text."""
 from pydantic import BaseModel
-from connectors.base import Parsed
+from connectors.base import NO_CALL, Parsed, Source
 from rules.events import AlertsReceived
 
 
-class Connector:
+class Connector(Source):
     class Options(BaseModel):
         pass
 
@@ -35,7 +35,7 @@ class Connector:
     def __init__(self, options=None):
         pass
 
-    def parse(self, body, *, sender, received_at):
+    def parse(self, body, *, sender, received_at, call=NO_CALL):
         return Parsed(AlertsReceived(source="line", sender=sender, received_at=received_at, alerts=()))
 '''
 

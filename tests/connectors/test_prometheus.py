@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from connectors.base import Parsed, RefusedBodyError
+from connectors.base import ParsedAlerts, RefusedBodyError
 from connectors.sources import alertmanager
 from connectors.sources.prometheus import Connector
 from rules.instants import MINUTE, SECOND, format_instant, parse_instant
@@ -17,7 +17,7 @@ BODIES = Path(__file__).parent.parent / "fixtures" / "alertmanager"
 SOURCE = Connector()
 
 
-def parse(tree: Any) -> Parsed:
+def parse(tree: Any) -> ParsedAlerts:
     return SOURCE.parse(json.dumps(tree).encode(), sender="10.0.0.7", received_at=AT)
 
 

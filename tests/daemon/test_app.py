@@ -18,9 +18,9 @@ from daemon.logs import redaction
 from daemon.policies import PolicyError
 from daemon.store.errors import StoreInUseError
 from daemon.store.store import Store
-from rules.events import Actor, Responded
+from rules.events import Actor, PolicyLoaded, Responded
 from rules.model import Purpose, Sending
-from tests.daemon.house import HandClock, Mailbox, a_body, settle
+from tests.daemon.house import HandClock, HeldExecutor, Mailbox, a_body, settle
 from tests.rules.world import START, an_alert
 
 RULES = """\
@@ -260,3 +260,103 @@ async def test_secrets_of_the_settings_never_reach_the_log(make_daemon: MakeDaem
     daemon = make_daemon({"smtp.username": "ticketd", "smtp.password": "correct-horse"}, notifiers=None)
     assert "correct-horse" not in redaction.text("the server said: correct-horse")
     await daemon.stop()
+
+
+# ---- what stands is judged anew by each policy that comes into force
+def loads(daemon: Daemon) -> list[str]:
+    """The versions that are told from now on."""
+    told: list[str] = []
+    daemon.ingest.listen(
+        lambda decisions: told.extend(event.version for event, _ in decisions if isinstance(event, PolicyLoaded))
+    )
+    return told
+
+
+async def test_each_policy_that_comes_into_force_is_told_at_start_and_at_each_reload(
+    make_daemon: MakeDaemon, rules: Path
+) -> None:
+    daemon = make_daemon(clock=HandClock(), executor=Inline())
+    await daemon.start()
+    told = loads(daemon)
+    await settle()
+    first = daemon.policies.current.version
+    assert told == [first]
+    rules.write_text("version: 1\nruels: []\n")
+    assert await daemon.reload()
+    await settle()
+    assert told == [first]  # the old one stays, and nothing is to be judged anew
+    rules.write_text(RULES.replace("impact: site", "impact: service"))
+    await daemon.reload()
+    await settle()
+    assert told == [first, daemon.policies.current.version]
+    assert first != daemon.policies.current.version
+    await _stopped(daemon)
+
+
+async def test_a_start_on_the_last_good_files_is_told_too(make_daemon: MakeDaemon, rules: Path) -> None:
+    daemon = make_daemon(clock=HandClock(), executor=Inline())
+    await daemon.start()
+    good = daemon.policies.current.version
+    await _stopped(daemon)
+    rules.write_text("version: 1\nruels: []\n")
+    daemon = make_daemon(clock=HandClock(), executor=Inline())
+    await daemon.start()
+    told = loads(daemon)
+    await settle()
+    assert told == [good]
+    await _stopped(daemon)
+
+
+async def test_what_the_store_cannot_take_now_is_told_when_it_can_and_many_reloads_are_one(
+    make_daemon: MakeDaemon, rules: Path
+) -> None:
+    clock, executor = HandClock(), HeldExecutor()
+    daemon = make_daemon(clock=clock, executor=executor)
+    await daemon.start()
+    await clock.advance(1)
+    told = loads(daemon)
+    executor.open.clear()
+    for number in range(20):
+        rules.write_text(RULES + f"# {number}\n")
+        await daemon.reload()
+        await settle()
+    await clock.advance(30)
+    assert told == []
+    executor.open.set()
+    await clock.advance(30)
+    assert told[-1] == daemon.policies.current.version
+    assert len(told) <= 3
+    await _stopped(daemon)
+
+
+async def test_a_reload_that_failed_is_a_ticket_until_one_succeeds_even_in_the_next_process(
+    make_daemon: MakeDaemon, rules: Path
+) -> None:
+    async def tickets(daemon: Daemon) -> list[tuple[str, str, str]]:
+        await settle()
+        found = await daemon.read(lambda reader: reader.tickets(limit=10)[0])
+        return [(one.title.partition(":")[0], one.priority, one.status) for one in found]
+
+    daemon = make_daemon(clock=HandClock(), executor=Inline())
+    await daemon.start()
+    assert await tickets(daemon) == []
+    for number in range(3):
+        rules.write_text(f"version: 1\nruels: [{number}]\n")
+        assert await daemon.reload()
+    assert await tickets(daemon) == [("the rule files have errors", "P3", "open")]
+    rules.write_text(RULES)
+    await daemon.reload()
+    assert await tickets(daemon) == [("the rule files have errors", "P3", "resolved")]
+    rules.write_text("version: 1\nruels: []\n")
+    assert isinstance(daemon.clock, HandClock)
+    await daemon.clock.advance(1)
+    await daemon.reload()
+    assert await tickets(daemon) == [("the rule files have errors", "P3", "open")]
+    await _stopped(daemon)
+    rules.write_text(RULES)
+    clock = HandClock()
+    await clock.advance(2)
+    daemon = make_daemon(clock=clock, executor=Inline())
+    await daemon.start()
+    assert await tickets(daemon) == [("the rule files have errors", "P3", "resolved")]
+    await _stopped(daemon)

@@ -8,10 +8,11 @@ import pytest
 from daemon.batch import QuarantinedError
 from daemon.ingest import BusyError
 from daemon.store.errors import ConflictError, StoreUnavailableError, ValueRefusedError
+from daemon.store.journal import Body
 from rules.commands import Accepted, Answer, Decision, Done, Noted, Raise
 from rules.decide import decide
-from rules.events import Actor, AlertsReceived, Delivered, Responded, TimerFired
-from rules.model import Alert
+from rules.events import Actor, AlertsReceived, Delivered, Responded, SamplesReceived, TimerFired
+from rules.model import Alert, Sample
 from tests.daemon.conftest import MakeHouse
 from tests.daemon.house import House, a_body, settle
 from tests.rules.world import START, an_alert
@@ -238,3 +239,43 @@ async def test_a_loop_that_breaks_leaves_nobody_waiting(house: House) -> None:
     with pytest.raises(BusyError):
         answer.result()
     assert any("ingest" in problem for problem in house.supervisor.problems())
+
+
+# ---- samples
+def results(count: int) -> tuple[SamplesReceived, Body]:
+    samples = tuple(
+        Sample(f"{number:016x}", {"probe": "p", "n": str(number)}, START, {"up": 1}) for number in range(count)
+    )
+    return SamplesReceived("probe", "edge", START, samples), Body("probe:p", "edge", START, b"[]", count)
+
+
+async def test_samples_count_in_the_inbox_as_alerts_do(make_house: MakeHouse) -> None:
+    house = make_house(inbox_max=10)
+    taken = house.ingest.put(*results(8))
+    for more in (results(3), a_body(*many(3))):
+        with pytest.raises(BusyError, match="inbox full"):
+            _ = house.ingest.put(*more)
+    assert house.value("inbox_depth") == 8
+    house.keep("ingest")
+    await settle()
+    assert taken.result() == Accepted((), (("unmatched", 8),))
+    assert house.value("inbox_depth") == 0
+    assert house.value("ingest_seconds_count") == 1
+    assert house.value("signals_total", source="probe", outcome="unmatched") == 8
+
+
+async def test_a_flood_of_samples_delays_nobody_else(make_house: MakeHouse) -> None:
+    house = make_house(inbox_max=400)
+    house.keep("ingest")
+    await house.ingest.submit(*a_body(an_alert()))
+    house.executor.open.clear()
+    _ = house.ingest.put(*results(1))
+    await settle()
+    flood = [house.ingest.put(*results(100)) for _ in range(3)]
+    with pytest.raises(BusyError):
+        _ = house.ingest.put(*results(100))
+    answer = house.ingest.put(Responded(1, "acknowledge", Actor("amina")))
+    house.executor.open.set()
+    await settle()
+    assert isinstance(answer.result(), Done)
+    assert all(one.done() for one in flood)

@@ -8,9 +8,13 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from daemon.metrics import Metrics
 from rules.events import Actor, Responded
-from rules.instants import SECOND
+from rules.instants import HOUR, SECOND
+from rules.matching import matcher
+from rules.policy import Choice, Dependency, Maintenance, Rule
+from rules.recurrence import Cron
+from tests.daemon.conftest import MakeHouse
 from tests.daemon.house import House, a_body, settle
-from tests.rules.world import START, an_alert
+from tests.rules.world import START, a_policy, an_alert
 
 CONTRACT = {
     "build_info": "gauge",
@@ -21,6 +25,8 @@ CONTRACT = {
     "inbox_depth": "gauge",
     "commit_seconds": "histogram",
     "rule_transitions": "counter",
+    "rule_suppressed": "counter",
+    "rule_would_open": "counter",
     "tickets": "gauge",
     "tickets_opened": "counter",
     "ticket_response_seconds": "histogram",
@@ -37,6 +43,8 @@ CONTRACT = {
 LABELS = {
     "signals": {"source", "outcome"},
     "rule_transitions": {"rule", "from", "to"},
+    "rule_suppressed": {"rule", "reason"},
+    "rule_would_open": {"rule"},
     "tickets": {"status", "priority"},
     "tickets_opened": {"rule", "priority"},
     "escalation_steps": {"policy", "step"},
@@ -51,6 +59,8 @@ async def lived(house: House) -> House:
     house.keep("ingest", "sweep", "timers", "outbox")
     house.metrics.refused("alertmanager", "invalid_body")
     house.metrics.policy(ok=True, loaded_at=START)
+    house.metrics.rule_suppressed.labels("errors", "dependency")
+    house.metrics.rule_would_open.labels("errors")
     await house.ingest.submit(*a_body(an_alert(service="cart")))
     await house.clock.advance(90)
     await house.ingest.submit(Responded(1, "acknowledge", Actor("omar")))
@@ -110,6 +120,39 @@ async def test_tickets_by_status_and_priority_agree_with_the_store(house: House)
         for sample in family.samples
         if sample.name == "ticketd_tickets" and sample.value
     } == counted
+
+
+async def test_what_would_have_opened_a_ticket_is_counted_once_with_its_reason(make_house: MakeHouse) -> None:
+    parent = Rule("edge", (matcher("alertname", "=", "EdgeDown"),), Choice("site"), Choice("high"), dedup=("region",))
+    child = Rule(
+        "cart", (matcher("alertname", "=", "CartDown"),), Choice("user"), Choice("low"), dedup=("region",),
+        depends_on=(Dependency("edge", ("region",)),),
+    )  # fmt: skip
+    shadow = Rule("cart.tight", child.match, Choice("user"), Choice("low"), dedup=("region",), shadow=True)
+    patch = Maintenance("patch", (matcher("region", "=", "us"),), Cron("0 * * * *"), HOUR)
+    rules = {one.id: one for one in (parent, child, shadow)}
+    house = make_house(a_policy(rules=rules, maintenance=(patch,)))
+    house.keep("ingest", "timers")
+
+    async def sends(alertname: str, region: str, firing: bool = True) -> None:
+        await house.clock.advance(1)
+        now = house.clock.now()
+        ends = None if firing else now
+        await house.ingest.submit(*a_body(an_alert(firing, now, ends, alertname=alertname, region=region), at=now))
+        await house.clock.advance(1)
+
+    await sends("EdgeDown", "eu")
+    for _ in range(3):  # a sender repeats itself
+        await sends("CartDown", "eu")
+        await sends("EdgeDown", "us")
+    value = house.value
+    assert value("rule_suppressed_total", rule="cart", reason="dependency") == 1
+    assert value("rule_suppressed_total", rule="edge", reason="maintenance") == 1
+    assert value("rule_would_open_total", rule="cart.tight") == 1
+    assert value("tickets_opened_total", rule="edge", priority="P1") == 1
+    await sends("CartDown", "eu", firing=False)
+    await sends("CartDown", "eu")
+    assert value("rule_would_open_total", rule="cart.tight") == 2
 
 
 async def test_no_label_takes_a_value_from_a_sender(house: House) -> None:

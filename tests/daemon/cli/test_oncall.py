@@ -1,4 +1,4 @@
-"""`ticketd oncall`: who would be told, and at which time, read from files alone."""
+"""`ticketd oncall`: who is on call, who would be told, and at which time, read from files alone."""
 
 import json
 from pathlib import Path
@@ -75,3 +75,85 @@ def test_no_escalation_is_said_aloud(cli: Ticketd) -> None:
 
 def test_a_time_that_is_none_is_wrong_usage(cli: Ticketd, config: Path) -> None:
     assert cli("oncall", "--config", config, "--at", "tomorrow").exit_code == 2
+
+
+# ---- schedules
+SCHEDULED = """\
+version: 1
+contacts:
+  - {id: amina, reach: [{email: amina@example.test}]}
+  - {id: omar, may: [acknowledge], reach: [{email: omar@example.test}]}
+  - {id: lena}
+schedules:
+  - id: week
+    timezone: Africa/Tripoli
+    rotations:
+      - {who: [amina, omar], every: 1w, handoff: "Sun 09:00", from: 2026-01-04}
+    overrides:
+      - {who: omar, from: 2026-03-03T09:00, to: 2026-03-04T09:00, why: "Amina on leave"}
+  - id: later
+    rotations:
+      - {who: [omar, lena], every: 7d, handoff: "09:00", from: 2026-03-10}
+escalations:
+  - {id: main, steps: [{tier: L1, notify: [schedule:week], wait: 30m}], repeat: 1, last_resort: [schedule:later]}
+default_escalation: main
+"""
+
+
+@pytest.fixture
+def scheduled(config: Path) -> Path:
+    (config.parent / "people.yaml").write_text(SCHEDULED)
+    return config
+
+
+def test_whoever_is_on_call_when_a_step_fires_is_named(cli: Ticketd, scheduled: Path) -> None:
+    done = cli("oncall", "--config", scheduled, "--at", "2026-03-01T06:45:00Z", "-o", "json")
+    assert done.exit_code == 0, done.stderr
+    found = json.loads(done.stdout)
+    assert [(turn["time"], [one["contact"] for one in turn["contacts"]]) for turn in found["turns"]] == [
+        ("2026-03-01T06:45:00Z", ["omar"]),
+        ("2026-03-01T07:15:00Z", ["amina"]),  # the handoff lies between
+        ("2026-03-01T07:45:00Z", []),
+    ]
+    week, later = found["schedules"]
+    assert week == {
+        "schedule": "week",
+        "who": ["omar"],
+        "since": "2026-02-22T07:00:00Z",
+        "until": "2026-03-01T07:00:00Z",
+        "override": None,
+        "contacts": [{"contact": "omar", "by": ["email"]}],
+        "next": ["amina"],
+        "gaps": [],
+    }
+    assert (later["who"], later["next"], later["gaps"]) == (
+        [],
+        ["omar"],
+        [
+            {"from": "2026-03-01T06:45:00Z", "to": "2026-03-10T09:00:00Z"},
+            {"from": "2026-03-17T09:00:00Z", "to": "2026-03-24T09:00:00Z"},
+        ],
+    )
+
+
+def test_schedules_overrides_and_gaps_for_people(cli: Ticketd, scheduled: Path) -> None:
+    done = cli("oncall", "--config", scheduled, "--at", "2026-03-03T12:00:00+02:00")
+    lines = [line.split() for line in done.stdout.splitlines()]
+    assert lines[:4] == [
+        ["SCHEDULE", "ON", "CALL", "UNTIL", "THEN"],
+        ["week", "omar", "(override:", "Amina", "on", "leave)", "2026-03-04T07:00:00Z", "amina"],
+        ["later", "nobody", "2026-03-10T09:00:00Z", "omar"],
+        [],
+    ]
+    assert lines[5] == ["main", "1", "1", "L1", "0s", "2026-03-03T10:00:00Z", "omar", "by", "email"]
+    assert lines[-1] == ["main", "3", "last", "resort", "1h", "2026-03-03T11:00:00Z", "nobody"]
+    assert done.stderr.splitlines() == [
+        "later: nobody can be told from 2026-03-03T10:00:00Z to 2026-03-10T09:00:00Z",
+        "later: nobody can be told from 2026-03-17T09:00:00Z to 2026-03-24T09:00:00Z",
+        "later: nobody can be told from 2026-03-31T09:00:00Z to 2026-04-07T09:00:00Z",
+    ]
+
+
+@pytest.mark.parametrize("at", ["0001-01-01T00:00:00Z", "9999-12-31T23:59:59Z"])
+def test_any_time_can_be_asked_for(cli: Ticketd, scheduled: Path, at: str) -> None:
+    assert cli("oncall", "--config", scheduled, "--at", at).exit_code == 0

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from connectors.base import load
+from connectors.base import journalled, load, where
 from tests.daemon.cli.conftest import Double, Ticketd
 
 
@@ -18,11 +18,35 @@ def body(tmp_path: Path) -> Path:
 
 @pytest.mark.parametrize("source", sorted(load().sources))
 def test_bytes_go_where_the_source_is_served(cli: Ticketd, double: Double, body: Path, source: str) -> None:
-    path = load().sources[source].path
+    kind = load().sources[source]
+    path = where(kind, kind.example_call)
     double.on(path, {"accepted": 2, "tickets": ["T-1", "T-2"]})
-    done = cli("send", body, "--source", source, "--url", double.url)
+    done = cli("send", body, "--source", journalled(source, kind.example_call), "--url", double.url)
     assert (done.exit_code, done.stdout) == (0, "200: 2 accepted; tickets: T-1, T-2\n")
     assert (double.asked[0].target, double.asked[0].body) == (path, body.read_bytes())
+
+
+@pytest.mark.parametrize(
+    ("source", "path"),
+    [
+        ("probe:checkout", "/probes/checkout/results"),
+        ("heartbeat:a%2Fb", "/heartbeats/a%2Fb"),
+        ("heartbeat:backup/3?label=host=db1", "/heartbeats/backup/3?label=host=db1"),
+    ],
+)
+def test_a_source_whose_path_names_something_is_told_what(
+    cli: Ticketd, double: Double, body: Path, source: str, path: str
+) -> None:
+    double.on(path, {"accepted": 1, "tickets": []})
+    assert cli("send", body, "--source", source, "--url", double.url).exit_code == 0
+    assert double.asked[0].target == path
+
+
+@pytest.mark.parametrize("source", ["probe", "probe:", "probe:a/b", "heartbeat:a/b/c", "alertmanager:x"])
+def test_a_source_that_says_too_little_or_too_much_is_wrong_usage(cli: Ticketd, body: Path, source: str) -> None:
+    done = cli("send", body, "--source", source)
+    assert done.exit_code == 2
+    assert "it is served at" in " ".join(done.stderr.replace("│", " ").split())
 
 
 def test_alertmanager_is_who_posts_unless_told(cli: Ticketd, double: Double, body: Path) -> None:
@@ -76,7 +100,7 @@ def test_the_answer_as_json(cli: Ticketd, double: Double, body: Path) -> None:
 def test_an_unknown_source_is_met_with_what_was_meant(cli: Ticketd, body: Path) -> None:
     done = cli("send", body, "--source", "alertmanger")
     assert done.exit_code == 2
-    assert "did you mean alertmanager?" in done.stderr
+    assert 'did you mean "alertmanager"?' in done.stderr
 
 
 def test_a_missing_file_is_wrong_usage(cli: Ticketd, tmp_path: Path) -> None:

@@ -15,10 +15,11 @@ from daemon.links import Links
 from daemon.metrics import Metrics
 from daemon.store.journal import Body
 from rules.commands import Accepted, Answer
-from rules.events import AlertsReceived, Event
+from rules.events import AlertsReceived, Event, SamplesReceived
 from rules.instants import Instant, parse_instant
 from rules.model import Entry, Series, Ticket
 from rules.policy import Contact, Policy
+from rules.state import Concerns, State
 
 T = TypeVar("T")
 NOW: Instant = parse_instant("2026-03-03T12:00:00Z")
@@ -50,7 +51,7 @@ class StillClock:
 
 def accept_all(event: Event) -> Answer | Exception:
     """Every body opens nothing; every answer surprises the test that did not script it."""
-    if isinstance(event, AlertsReceived):
+    if isinstance(event, AlertsReceived | SamplesReceived):
         return Accepted()
     return AssertionError(f"not scripted: {event}")
 
@@ -83,6 +84,9 @@ class FakeReader:
     entries: dict[int, list[Entry]] = field(default_factory=dict)
     asked: list[dict[str, Any]] = field(default_factory=list)
     fails: Exception | None = None
+    in_use: dict[tuple[str, str], int] = field(default_factory=dict)
+    known: State = field(default_factory=State)
+    wanted: list[Concerns] = field(default_factory=list)
 
     def ticket(self, number: int) -> Ticket | None:
         if self.fails:
@@ -94,6 +98,17 @@ class FakeReader:
 
     def timeline(self, number: int) -> list[Entry]:
         return self.entries.get(number, [])
+
+    def rules_in_use(self) -> dict[tuple[str, str], int]:
+        if self.fails:
+            raise self.fails
+        return self.in_use
+
+    def state(self, concerns: Concerns) -> State:
+        if self.fails:
+            raise self.fails
+        self.wanted.append(concerns)
+        return self.known
 
     def tickets(self, **asked: Any) -> tuple[list[Ticket], str | None]:
         self.asked.append(asked)

@@ -311,13 +311,16 @@ async def test_an_opening_without_its_fields_names_all_of_them(serve: Serve) -> 
 async def test_each_role_may_what_it_is_for(
     serve: Serve, token: str | None, read: int, answer: int, reload: int
 ) -> None:
-    client = await serve(with_ticket(GUARDED))
+    daemon = with_ticket(GUARDED)
+    daemon.policies.current = a_policy()
+    client = await serve(daemon)
     headers = bearer(token) if token else {}
     paths = (
         T7,
         f"{T7}/timeline",
         "/api/v1/tickets",
         "/api/v1/rules",
+        "/api/v1/rules/catch-all/explain",
         "/api/v1/oncall",
         "/metrics",
         "/api/openapi.json",

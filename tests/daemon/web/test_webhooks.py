@@ -7,14 +7,14 @@ from typing import Any, ClassVar
 import pytest
 from pydantic import BaseModel
 
-from connectors.base import Kinds, Parsed, load
+from connectors.base import NO_CALL, Call, Kinds, Parsed, Source, journalled, load, reread, where
 from daemon.batch import QuarantinedError
 from daemon.config import LimitSettings, SenderSettings, Settings, TokenSettings
 from daemon.ingest import BusyError
 from daemon.store.errors import StoreUnavailableError
 from daemon.web.webhooks import TELL_EVERY
 from rules.commands import Accepted, Answer
-from rules.events import AlertsReceived, Event
+from rules.events import AlertsReceived, Event, SamplesReceived
 from rules.instants import Instant
 from tests.daemon.web.fakes import NOW, FakeDaemon, Serve
 
@@ -48,12 +48,15 @@ async def test_every_kind_of_source_is_served_at_its_path_and_answered_after_the
     daemon.ingest.script = lambda _: Accepted(tickets=(1, 23))
     client = await serve(daemon)
     for name, kind in daemon.kinds.sources.items():
-        response = await client.post(kind.path, data=kind.example)
+        response = await client.post(where(kind, kind.example_call), data=kind.example)
         event, body = daemon.ingest.seen[-1]
-        assert isinstance(event, AlertsReceived)
+        assert isinstance(event, AlertsReceived | SamplesReceived)
         assert (response.status, response.content_type) == (200, "application/json")
-        assert await response.json() == {"accepted": len(event.alerts), "tickets": ["T-1", "T-23"]}
-        assert body == (name, "127.0.0.1", NOW, kind.example, len(event.alerts))
+        assert body is not None
+        parsed = reread(daemon.kinds, body.source, body.sender, body.received_at, body.data)
+        assert (parsed.event, parsed.refused) == (event, ())
+        assert await response.json() == {"accepted": len(parsed.taken), "tickets": ["T-1", "T-23"]}
+        assert body == (journalled(name, kind.example_call), "127.0.0.1", NOW, kind.example, len(parsed.taken))
         assert (event.sender, event.received_at) == ("127.0.0.1", NOW)
 
 
@@ -232,7 +235,7 @@ async def test_another_method_is_told_the_right_one(serve: Serve) -> None:
 
 
 async def test_a_kind_is_served_because_it_is_there(serve: Serve) -> None:
-    class Shout:
+    class Shout(Source):
         class Options(BaseModel):
             pass
 
@@ -242,7 +245,7 @@ async def test_a_kind_is_served_because_it_is_there(serve: Serve) -> None:
         def __init__(self, options: Any) -> None:
             self.options = options
 
-        def parse(self, body: bytes, *, sender: str, received_at: Instant) -> Parsed:
+        def parse(self, body: bytes, *, sender: str, received_at: Instant, call: Call = NO_CALL) -> Parsed:
             return Parsed(AlertsReceived("shout", sender, received_at, ()))
 
     def script(event: Event) -> Answer:
@@ -250,7 +253,7 @@ async def test_a_kind_is_served_because_it_is_there(serve: Serve) -> None:
         assert event.source == "shout"
         return Accepted()
 
-    kinds = Kinds(sources={"shout": Shout})  # type: ignore[dict-item]  # its options are any
+    kinds = Kinds(sources={"shout": Shout})
     daemon = FakeDaemon(kinds=kinds)
     daemon.ingest.script = script
     assert (await (await serve(daemon)).post("/webhooks/shout", data=b"!")).status == 200
