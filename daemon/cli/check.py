@@ -19,9 +19,8 @@ if TYPE_CHECKING:
 
 CONNECT_S_MAX: Final = 2.0
 
+RULES_EXAMPLES = examples("ticketd rules check deploy/rules.d", "ticketd rules check --strict a.yaml b.yaml")
 EXAMPLES = examples("ticketd check --config /etc/ticketd/config.toml", "ticketd check --rules deploy/rules.d --strict")
-
-rules = typer.Typer(no_args_is_help=True, help="Work on rule files.")
 
 Strict = Annotated[bool, typer.Option("--strict", help="Warnings count as errors.")]
 
@@ -73,9 +72,6 @@ def check(
     _tell(errors, warnings, strict=strict, output=output)
 
 
-@rules.command(
-    "check", epilog=examples("ticketd rules check deploy/rules.d", "ticketd rules check --strict a.yaml b.yaml")
-)
 def rules_check(
     paths: Annotated[list[Path], typer.Argument(metavar="PATH…", help="Rule files, or folders of them.")],
     config: ConfigOption = None,

@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from daemon.cli import check, copies, demo, oncall, run, send, tickets
+from daemon.cli import check, copies, demo, oncall, rules, run, send, tickets
 from daemon.cli.output import say
 
 app = typer.Typer(
@@ -25,7 +25,7 @@ app = typer.Typer(
 app.command(epilog=run.EXAMPLES)(run.run)
 app.command(epilog=demo.EXAMPLES)(demo.demo)
 app.command(epilog=check.EXAMPLES)(check.check)
-app.add_typer(check.rules, name="rules")
+app.add_typer(rules.app, name="rules")
 app.add_typer(tickets.app, name="tickets")
 app.command(epilog=send.EXAMPLES)(send.send)
 app.command(epilog=oncall.EXAMPLES)(oncall.oncall)

@@ -1,14 +1,18 @@
-"""`ticketd oncall`: who would be told, by policy, step and time, when nobody answers.
+"""`ticketd oncall`: who is on call, and who would be told, by policy, step and time, when nobody answers.
 
 The one law: it reads the rule files alone; the times are those of a run that starts at `--at`.
 """
 
-from typing import Annotated, Any
+from collections.abc import Iterable, Iterator
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from daemon.cli.output import Output, OutputOption, as_json, examples, note, table
+from daemon.cli.output import Output, OutputOption, as_json, examples, note, say, table
 from daemon.cli.setup import ConfigOption, RulesOption, policy_from
+
+if TYPE_CHECKING:
+    from rules.response.oncall import Duty, Reached, Turn
 
 EXAMPLES = examples(
     "ticketd oncall --config /etc/ticketd/config.toml",
@@ -24,31 +28,32 @@ def oncall(
     ] = None,
     output: OutputOption = Output.TABLE,
 ) -> None:
-    """Says who would be told, and when, if nobody answered."""
-    from rules.instants import format_instant, format_span
-    from rules.response.oncall import who
+    """Says who is on call, who would be told, and when, if nobody answered; and when nobody is on call."""
+    from rules.instants import format_instant
+    from rules.response.oncall import duties, duty_json, turn_json, who
 
     start = _start(at)
-    turns = who(policy_from(config, rules))
+    policy = policy_from(config, rules)
+    on_call, turns = duties(policy, start), who(policy, start)
     if output is Output.JSON:
-        as_json(
-            {"at": format_instant(start), "turns": [_turn(turn, format_instant(start + turn.after)) for turn in turns]}
-        )
+        as_json({
+            "at": format_instant(start),
+            "schedules": [duty_json(one) for one in on_call],
+            "turns": [turn_json(one) for one in turns],
+        })  # fmt: skip
         return
-    if not turns:
+    if on_call:
+        table(("SCHEDULE", "ON CALL", "UNTIL", "THEN"), _duties(on_call))
+    if on_call and turns:
+        say()
+    if turns:
+        table(("POLICY", "ROUND", "STEP", "TIER", "AFTER", "TIME", "TELLS"), _turns(turns))
+    else:
         note("No escalation is defined: nobody would be told. docs/rules.md says how to write one.")
-        return
-    table(
-        ("POLICY", "ROUND", "STEP", "TIER", "AFTER", "TIME", "TELLS"),
-        (
-            (
-                *(turn.escalation, turn.round, turn.step, turn.tier, format_span(turn.after)),
-                format_instant(start + turn.after),
-                ", ".join(f"{contact} by {' and '.join(kinds)}" for contact, kinds in turn.contacts) or "nobody",
-            )
-            for turn in turns
-        ),
-    )
+    for one in on_call:
+        for since, until in one.gaps:
+            to = f"to {format_instant(until)}" if until is not None else "on"
+            note(f"{one.schedule}: nobody can be told from {format_instant(since)} {to}")
 
 
 def _start(at: str | None) -> int:
@@ -63,15 +68,24 @@ def _start(at: str | None) -> int:
         raise typer.BadParameter(str(error), param_hint="--at") from None
 
 
-def _turn(turn: Any, time: str) -> dict[str, object]:
-    from rules.instants import format_span
+def _duties(duties: "Iterable[Duty]") -> "Iterator[tuple[str, ...]]":
+    from rules.instants import format_instant
 
-    return {
-        "policy": turn.escalation,
-        "round": turn.round,
-        "step": turn.step,
-        "tier": turn.tier,
-        "after": format_span(turn.after),
-        "time": time,
-        "contacts": [{"contact": contact, "by": list(kinds)} for contact, kinds in turn.contacts],
-    }
+    for one in duties:
+        now = ", ".join(one.now.who) or "nobody"
+        if (override := one.now.override) is not None:
+            now += f" (override: {override.why})" if override.why else " (override)"
+        until = format_instant(one.now.until) if one.now.until is not None else ""
+        yield one.schedule, now, until, (", ".join(one.next.who) or "nobody") if one.next is not None else ""
+
+
+def _turns(turns: "Iterable[Turn]") -> "Iterator[tuple[object, ...]]":
+    from rules.instants import format_instant, format_span
+
+    for one in turns:
+        after, time = format_span(one.after), format_instant(one.time)
+        yield one.escalation, one.round, one.step, one.tier, after, time, _told(one.contacts)
+
+
+def _told(contacts: "Reached") -> str:
+    return ", ".join(f"{contact} by {' and '.join(kinds)}" for contact, kinds in contacts) or "nobody"

@@ -15,7 +15,7 @@ import typer
 Item = TypeVar("Item")
 
 _JOINERS: Final = "\u200c\u200d"  # part of how Persian, Hindi and emoji are written; they move nothing
-_WHOLE: Final = frozenset({"ID", "PRIORITY", "STATUS", "AT", "OPENED", "TIME"})  # columns that are never folded
+_WHOLE: Final = frozenset({"ID", "PRIORITY", "STATUS", "AT", "OPENED", "RESOLVED", "TIME"})  # columns never folded
 _WIDTH_PIPED: Final = 4_000  # a pipe has no width: lines are not folded for it
 
 

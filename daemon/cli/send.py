@@ -17,6 +17,7 @@ BODY_BYTES_MAX: Final = 256 << 20
 EXAMPLES = examples(
     "ticketd send docs/examples/alertmanager-firing.json",
     "ticketd send --source prometheus alerts.json",
+    "ticketd send --source probe:checkout results.json",
     "curl -s prod:8080/last-body | ticketd send -",
 )
 
@@ -24,7 +25,8 @@ EXAMPLES = examples(
 def send(
     file: Annotated[Path, typer.Argument(metavar="FILE", help="A captured body; - reads standard input.")],
     source: Annotated[
-        str, typer.Option("--source", metavar="NAME", help="Whose body it is: alertmanager, prometheus.")
+        str,
+        typer.Option("--source", metavar="NAME", help="Whose body it is: alertmanager, prometheus, probe:checkout."),
     ] = "alertmanager",
     repeat: Annotated[
         int, typer.Option("--repeat", min=1, max=1_000_000, metavar="N", help="Post it so many times.")
@@ -49,16 +51,19 @@ def send(
 
 def _path(source: str) -> str:
     """Where bodies of this source are posted; the sources themselves say so."""
-    from difflib import get_close_matches
-
-    from connectors.base import load
+    from connectors.base import Call, load, where
+    from rules.words import meant_or_list, shown
 
     sources = load().sources
-    if source in sources:
-        return sources[source].path
-    meant = get_close_matches(source, sources, n=1)
-    hint = f"did you mean {meant[0]}?" if meant else f"there are: {', '.join(sources)}"
-    raise typer.BadParameter(f"{source!r} is not a source; {hint}", param_hint="--source")
+    name, _, call = source.partition(":")
+    if name not in sources:
+        said = f"{shown(name)} is not a source{meant_or_list(name, tuple(sources))}"
+        raise typer.BadParameter(said, param_hint="--source")
+    try:
+        return where(sources[name], Call.of(call))
+    except ValueError as error:
+        example = f"; say it like {name}:{sources[name].example_call}" if sources[name].example_call.path else ""
+        raise typer.BadParameter(f"{shown(source)} is not whole: {error}{example}", param_hint="--source") from None
 
 
 def _body(file: Path) -> bytes:
