@@ -13,11 +13,11 @@ import sys
 import tempfile
 from pathlib import Path
 
-from tests.bench import measures, servers
+from tests.bench import measures, replays, rulework, servers
 from tests.bench.measures import Plan, Report
 
 PLANS = {
-    "quick": Plan(rounds=3, seconds=1.0, tickets=20_000, growth_bodies=1_500),
+    "quick": Plan(rounds=3, seconds=1.0, tickets=20_000, growth_bodies=1_500, replayed=100_000),
     "normal": Plan(rounds=5, seconds=2.0, tickets=100_000, growth_bodies=3_000),
     "full": Plan(rounds=9, seconds=4.0, tickets=100_000, growth_bodies=6_000),
 }
@@ -26,6 +26,8 @@ PARTS = {
     "throughput": measures.throughput,
     "latency": measures.latency,
     "many": measures.many,
+    "rules": rulework.rulework,
+    "replays": replays.replays,
 }
 
 

@@ -32,6 +32,7 @@ class Plan:
     seconds: float  # of one server in one round
     tickets: int  # open ones, for the parts that need many
     growth_bodies: int  # of one round, beside few and beside many open tickets
+    replayed: int = 1_000_000  # alerts in the journal that is replayed
 
 
 @dataclass(frozen=True, slots=True)

@@ -45,6 +45,7 @@ rules:
     impact: service
     urgency: {from: severity, map: {critical: high, warning: medium}, else: low}
     dedup: [cluster, namespace, pod, container]
+    max_open: 1000000
     title: "{{ labels.pod }} of {{ labels.namespace }}: {{ annotations.summary }}"
     description: "{{ annotations.description }}"
 """

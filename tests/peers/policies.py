@@ -20,6 +20,7 @@ rules:
   - id: any
     match: ['alertname!=""']
     dedup: [service]
+    max_open: 1000000
     impact: service
     urgency: high
     title: "{{ labels.service }} is in trouble"

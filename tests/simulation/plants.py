@@ -7,9 +7,12 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 import rules.decide
+import rules.samples
 from daemon.app import Daemon
+from rules.case import Case
 from rules.events import Delivered, TimerFired
-from rules.model import Delivery, Ticket
+from rules.model import Delivery, Instance, Ticket
+from rules.policy import Rule
 from tests.simulation.faults import FaultyStore
 from tests.simulation.world import World
 
@@ -60,9 +63,18 @@ def _missing_unique_index(world: World) -> None:
     world.prepare_store = drop
 
 
+def _time_goes_unnoticed(_world: World) -> None:
+    def nothing(case: Case, instance: Instance, rule: Rule) -> tuple[Instance, str]:
+        del case, rule
+        return instance, "taken"
+
+    rules.samples.looked = nothing
+
+
 PLANTS = (
     Plant("answer-before-commit", "I1", _answer_before_commit),
     Plant("mark-before-send", "I3", _mark_before_send),
     Plant("no generation check", "I5", _no_generation_check),
+    Plant("time goes unnoticed", "verdict", _time_goes_unnoticed),
     Plant("missing unique index", "I2", _missing_unique_index, replicas=2),
 )

@@ -32,7 +32,7 @@ WORKERS = max(1, min(os.cpu_count() or 1, 8))
 EXPECTED = (
     "crash before commit", "crash after commit", "commit reply lost", "disk full", "killed out of the blue",
     "late copy from the other Alertmanager", "channel: again", "channel: refused", "channel: lost",
-    "channel: lost after all", "channel: hangs", "channel: dies", "channel: dies after",
+    "channel: lost after all", "channel: hangs", "channel: dies", "channel: dies after", "reload",
 )  # fmt: skip
 PR_SET_PDEATHSIG = 1
 TRACE = """

@@ -14,8 +14,7 @@ from pathlib import Path
 
 import structlog
 
-from connectors.base import load
-from connectors.sources import alertmanager
+from connectors.base import load, reread
 from daemon import health
 from daemon.app import Daemon
 from daemon.batch import QuarantinedError
@@ -25,9 +24,10 @@ from daemon.ingest import BusyError
 from daemon.store.errors import StoreUnavailableError
 from daemon.store.journal import Body
 from rules.commands import Answer, Denied
-from rules.events import Actor, Event, OpenRequested, Responded
+from rules.events import Actor, Event, OpenRequested, Responded, SamplesReceived
 from rules.instants import HOUR, Instant, parse_instant
-from rules.model import Message
+from rules.model import LIVE, Message
+from tests.simulation import probers
 from tests.simulation.faults import Chances, Crash, FaultyStore, Life, without_lock
 from tests.simulation.ledger import Ledger
 from tests.simulation.people import Channel, People
@@ -41,7 +41,8 @@ LABELS = [
     for name, severity in (("Errors", "critical"), ("Slow", "warning"), ("Odd", "critical"), ("Full", "info"))
     for host in ("a", "b", "c")
 ]
-POLICY = """\
+POLICY = (
+    """\
 version: 1
 contacts:
   - {id: amina, may: [acknowledge, hold, escalate, comment, open], reach: [{email: amina@example.test}]}
@@ -63,6 +64,9 @@ rules:
   - {id: slow, match: ['alertname="Slow"'],
      for: 2m, keep_firing_for: 3m, dedup: [alertname], impact: user, urgency: high}
 """
+    + probers.RULES
+)
+CALMER = POLICY.replace("value: 800", "value: 850").replace("for: 2m, keep", "for: 1m, keep")
 
 
 @dataclass
@@ -99,7 +103,6 @@ class World:
         self.prepare_store: Callable[[FaultyStore], None] | None = None  # a plant: the store without something
         self.around: Callable[[Daemon], None] | None = None  # a plant: the daemon with something replaced
         self._lives = 0
-        self._source = alertmanager.Connector(alertmanager.Connector.Options())
 
     async def run(self) -> Ledger:
         """All of it; the ledger has been judged."""
@@ -108,11 +111,15 @@ class World:
         self.loop = loop
         self.clock = VirtualClock(loop, START, self.plan.seed)
         self.replicas = [Replica(index) for index in range(self.plan.replicas)]
+        self.probers = probers.Probers(self.post_as, self.clock.now, lambda: self.chances.healed, self.plan.seed)
         self.manager = Alertmanager(self.post, self.clock.now, self.plan.seed)
         self.people = People(self.respond, self.clock.now, self.ledger, self.plan.seed)
         (self.plan.folder / "policy.yaml").write_text(POLICY)
         keepers = [asyncio.create_task(self._keep(replica)) for replica in self.replicas]
-        others = [asyncio.create_task(job) for job in (self._weather(), self._hands(), self._echo(), self._fate())]
+        others = [
+            asyncio.create_task(job)
+            for job in (self._weather(), self._hands(), self._echo(), self._fate(), self._tuning(), self.probers.run())
+        ]
         await asyncio.sleep(self.plan.hours * 3_600 - HEALING_S)
         self.chances.healed = True
         await asyncio.sleep(HEALING_S)
@@ -189,16 +196,22 @@ class World:
     # ---- what comes in
     async def post(self, body: bytes) -> int:
         """An HTTP POST of a webhook body. The status, or 0 where the connection failed."""
+        return await self.post_as("alertmanager", body)
+
+    async def post_as(self, source: str, body: bytes) -> int:
+        """An HTTP call of any source, as the journal names it. The status, or 0 where the connection failed."""
         replica = self._alive()
         await asyncio.sleep(self.random.uniform(0.001, 0.05))
         if replica is None or replica.daemon is None or replica.life is None or replica.life.gone():
             return 0
         now = self.clock.now()
-        parsed = self._source.parse(body, sender="am", received_at=now)
-        raw = Body("alertmanager", "am", now, body, len(parsed.event.alerts))
-        self._race(replica, parsed.event, raw)
+        parsed = reread(load(), source, "am", now, body)
+        event = parsed.event
+        count = len(event.samples) if isinstance(event, SamplesReceived) else len(event.alerts)
+        raw = Body(source, "am", now, body, count)
+        self._race(replica, event, raw)
         try:
-            future = replica.daemon.ingest.put(parsed.event, raw)
+            future = replica.daemon.ingest.put(event, raw)
             if self.answers_early:
                 self.ledger.accepted[body] += 1
                 return 200
@@ -276,6 +289,19 @@ class World:
                 self.ledger.faults["late copy from the other Alertmanager"] += 1
                 await self.manager.repeat_something_old()
 
+    async def _tuning(self) -> None:
+        """Somebody tunes the rules, back and forth, and reloads."""
+        texts = (CALMER, POLICY)
+        for number in range(1_000):
+            await asyncio.sleep(self.random.expovariate(1 / 3_000))
+            if self.chances.healed:
+                return
+            (self.plan.folder / "policy.yaml").write_text(texts[number % 2])
+            for replica in self.replicas:
+                if replica.daemon is not None and replica.life is not None and not replica.life.dead:
+                    self.ledger.faults["reload"] += 1
+                    await replica.daemon.reload()
+
     async def _fate(self) -> None:
         """Now and then a process just dies, wherever it is."""
         while True:
@@ -299,6 +325,19 @@ class World:
         finally:
             reader.close()
         self.ledger.judge(journal, now)
+        self._judge_probed(now)
+
+    def _judge_probed(self, now: Instant) -> None:
+        """What the probers see at the end stands in tickets, and nothing else of theirs does."""
+        live = {
+            (ticket.rule, ticket.labels.get("region") or ticket.labels.get("job"))
+            for ticket in self.ledger.tickets.values()
+            if ticket.status in LIVE and ticket.rule in {"edge", "latency", "tight", "job"}
+        }
+        wanted = {("latency", one) for one in probers.FINAL["slow"]} | {("job", one) for one in probers.FINAL["silent"]}
+        for rule, which in wanted ^ live:
+            what = "has no live ticket" if (rule, which) in wanted else "has a live ticket, and all is well"
+            self.ledger.violated("verdict", now, f"{rule} {which} {what}")
 
 
 def play(plan: Plan) -> Ledger:
