@@ -10,6 +10,7 @@ from typing import Any
 from pydantic import BaseModel, SecretBytes, SecretStr
 
 from connectors.base import Kinds, Notifier
+from daemon import own
 from daemon.config import Settings
 from rules.language import LanguageKinds
 
@@ -23,7 +24,7 @@ def language_kinds(settings: Settings, kinds: Kinds) -> LanguageKinds:
     """What rule files may name under these settings."""
     configured: Mapping[str, Any] = settings.notifiers(kinds)
     return LanguageKinds(
-        sources=tuple(kinds.sources),
+        sources=(*kinds.sources, own.SOURCE),  # its own troubles are alerts that rules can be about
         notifiers={name: kind.address_problem for name, kind in kinds.notifiers.items()},
         targets={
             name: tuple(configured.get(name, ())) if kind.multiple else None for name, kind in kinds.notifiers.items()

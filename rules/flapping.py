@@ -22,6 +22,8 @@ CALM: Final[Span] = 30 * MINUTE  # so long without a change ends flapping, whate
 
 def percent(states: str, window: int) -> float:
     """The share of changes among `window + 1` states ("1" bad, "0" clear, oldest first), weighted, in percent."""
+    if not states or states.count(states[0]) == len(states):
+        return 0.0
     step = (NEWEST - OLDEST) / (window - 1)
     first = window + 1 - len(states)  # what is not known yet did not change
     weights = [
@@ -50,7 +52,8 @@ def taken(case: Case, rule: Rule, instance: Instance, verdict: Verdict | None, a
         is_bad = last == "1" if verdict is Verdict.BETWEEN else verdict is Verdict.BAD
         states, flaps = stepped(flap, states, was, is_bad)
         turned = at if states[-1:] != last else instance.turned_at
-        instance = replace(instance, states=states, flapping=flaps, turned_at=turned)
+        if states != instance.states or flaps is not was:  # what stays the same need not be written again
+            instance = replace(instance, states=states, flapping=flaps, turned_at=turned)
     if instance.flapping and at - instance.turned_at >= CALM:
         instance = replace(instance, flapping=False, states=states[-1:])
     if was and not instance.flapping:

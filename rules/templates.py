@@ -42,6 +42,18 @@ def _truncate(chars: int) -> _Filter:
     return lambda text: text if len(text) <= chars else text[: chars - 1] + "…"
 
 
+def _round(digits: int) -> _Filter:
+    """A number with so many digits behind the point; what is no number stays as it is."""
+
+    def rounded(text: str) -> str:
+        if len(text) > NUMBER_CHARS_MAX or _NUMBER.fullmatch(text) is None:
+            return text
+        shown = f"{float(text):.{digits}f}"
+        return shown.removeprefix("-") if not float(shown) else shown  # no "-0"
+
+    return rounded
+
+
 def _replace(old: str, new: str) -> _Filter:
     def replaced(text: str) -> str:
         if len(new) > len(old):  # the only filter that can grow: no further than what may be put out
@@ -59,13 +71,16 @@ def _cut(out: list[str]) -> tuple[str, str | None]:
     return whole, None
 
 
+NUMBER_CHARS_MAX: Final = 30
+DIGITS_MAX: Final = 10
+_NUMBER: Final = re.compile(r"-?[0-9]+(?:\.[0-9]+)?(?:[eE][+-]?[0-9]{1,3})?", re.ASCII)
 _PLAIN_FILTERS: Final[Mapping[str, _Filter]] = {
     "lower": str.lower,
     "title": _title,
     "trim": str.strip,
     "upper": str.upper,
 }
-_FILTERS_WITH: Final = {"default": 1, "replace": 2, "truncate": 1}  # how many arguments
+_FILTERS_WITH: Final = {"default": 1, "replace": 2, "round": 1, "truncate": 1}  # how many arguments
 FILTERS: Final = tuple(sorted({*_PLAIN_FILTERS, *_FILTERS_WITH}))
 ROOTS: Final = ("labels", "annotations", "value", "fields")
 
@@ -277,11 +292,14 @@ class _Reader:
                 return _default(instead)
             case "truncate", [int(chars)] if chars > 0:
                 return _truncate(chars)
+            case "round", [int(digits)] if digits <= DIGITS_MAX:
+                return _round(digits)
             case "replace", [str(old), str(new)] if old:
                 return _replace(old, new)
             case _:
                 wanted = {
                     "default": 'default:"text"',
+                    "round": "round:1",
                     "truncate": "truncate:80",
                     "replace": 'replace:"old","new"',
                 }.get(name, f"{name}, without arguments")

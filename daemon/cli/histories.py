@@ -70,14 +70,21 @@ class Troubles:
     """What of a history cannot be read: the first few are shown, all are counted."""
 
     count: int = 0
+    told: bool = False  # they were shown, when the history was read before
 
     def tell(self, line: str) -> None:
         """One more."""
         self.count += 1
+        if self.told:
+            return
         if self.count <= TROUBLES_SHOWN:
             note(printable(line))
         elif self.count == TROUBLES_SHOWN + 1:
             note("… and more, which are only counted")
+
+    def again(self) -> None:
+        """The history is read once more."""
+        self.count, self.told = 0, True
 
 
 @dataclass(slots=True)

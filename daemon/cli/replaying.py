@@ -4,9 +4,11 @@ The one law: they read histories and rule files and change nothing; equal inputs
 """
 
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import ExitStack
+from functools import partial
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Annotated, Any, Final
 
 import typer
@@ -28,11 +30,14 @@ from daemon.cli.output import Code, Output, OutputOption, examples, fail, meter,
 from daemon.cli.setup import ConfigOption, RulesOption, StoreOption, policy_from
 
 if TYPE_CHECKING:
+    from daemon.disk_world import DiskWorld
     from rules.instants import Instant, Span
     from rules.policy import Policy
     from rules.tuning.diff import Change, Diff
-    from rules.tuning.replay import Episode, Result, Totals
+    from rules.tuning.replay import Episode, Replay, Result, Totals
+    from rules.tuning.world import Listener
 
+CROWD_MAX: Final = 60_000  # instances and series in memory, some two kilobytes each
 TICK_EVENTS: Final = 500  # between two looks at the progress bar
 SHOWN_MAX: Final = 1_000  # episodes in a table; JSON has them all
 MINUTE: Final = 60_000_000
@@ -131,25 +136,67 @@ def _played(policies: "list[Policy]", asked: Asked, troubles: Troubles) -> "list
 
     from connectors.base import ConnectorError
     from daemon.store.errors import StoreError
+    from rules.tuning.replay import CrowdedError, Replay
     from rules.tuning.world import StuckError
 
     gc.freeze()  # what is there stays, and nearly all that a replay makes is freed by counting references
     gc.set_threshold(100_000, 50, 100)
     try:
         with ExitStack() as ends:
-            return _results(policies, asked.open(troubles, ends))
+            crowd_max = CROWD_MAX // len(policies)
+            return _results(asked.open(troubles, ends), [partial(Replay, one, crowd_max=crowd_max) for one in policies])
+    except CrowdedError:
+        return _played_on_disk(policies, asked, troubles)
     except (StoreError, ConnectorError) as error:
         fail(Code.UNABLE, f"ticketd: the history cannot be read: {printable(error.reason)}")
     except StuckError as error:
         fail(Code.UNABLE, f"ticketd: the rules cannot be replayed: {printable(error)}")
 
 
-def _results(policies: "list[Policy]", history: History) -> "list[Result]":
+def _played_on_disk(policies: "list[Policy]", asked: Asked, troubles: Troubles) -> "list[Result]":
+    """The same, from the beginning, with what is known of problems in files that are removed at the end."""
+    from connectors.base import ConnectorError
+    from daemon.disk_world import DiskWorld
+    from daemon.logs import configure
+    from daemon.store.errors import StoreError
     from rules.tuning.replay import Replay
+    from rules.tuning.world import StuckError
 
+    if str(asked.capture) == "-":
+        fail(Code.UNABLE, "ticketd: so many problems at once need a second reading: give a file, not standard input")
+    configure("console", "error", str)
+    note("More problems at once than memory should hold: replaying on disk, which is slower.")
+    troubles.again()
+    try:
+        with ExitStack() as ends:
+            makes = []
+            for _ in policies:
+                folder = ends.enter_context(TemporaryDirectory(prefix="ticketd-replay-"))
+                makes.append(_closing(DiskWorld.at(Path(folder)), ends))
+            history = asked.open(troubles, ends)
+            replays = [partial(Replay, one, make=make) for one, make in zip(policies, makes, strict=True)]
+            return _results(history, replays)
+    except (StoreError, ConnectorError) as error:
+        fail(Code.UNABLE, f"ticketd: the replay cannot go on: {printable(error.reason)}")
+    except StuckError as error:
+        fail(Code.UNABLE, f"ticketd: the rules cannot be replayed: {printable(error)}")
+
+
+def _closing(make: "Callable[..., DiskWorld]", ends: ExitStack) -> "Callable[..., DiskWorld]":
+    """What makes a world and has it closed in the end."""
+
+    def made(policy: "Policy", start: "Instant", listen: "Listener") -> "DiskWorld":
+        world = make(policy, start, listen)
+        ends.callback(world.close)
+        return world
+
+    return made
+
+
+def _results(history: History, makes: "Sequence[Callable[[Instant], Replay]]") -> "list[Result]":
     replays: list[Replay] = []
     if history.since is not None:
-        replays = [Replay(policy, history.since) for policy in policies]
+        replays = [make(history.since) for make in makes]
     at = history.since
     with meter("Replaying") as history.bar:
         for count, event in enumerate(history.events, 1):
@@ -159,7 +206,7 @@ def _results(policies: "list[Policy]", history: History) -> "list[Result]":
                 break
             at = event.received_at
             if not replays:
-                replays = [Replay(policy, at) for policy in policies]
+                replays = [make(at) for make in makes]
             for one in replays:
                 one.feed(event)
             if count % TICK_EVENTS == 0:

@@ -41,7 +41,7 @@ def schema(kinds: LanguageKinds) -> dict[str, Any]:
         text = {"type": "string"} if name == "ChoiceShape" else shape["properties"]["in"]
         parts[name] = {"description": shape["description"], "anyOf": [text, shape]}
     _free(made)
-    return {"$schema": "https://json-schema.org/draft/2020-12/schema", "title": "A rule file of ticketd", **made}
+    return {"$schema": "https://json-schema.org/draft/2020-12/schema", **made, "title": "A rule file of ticketd"}
 
 
 def _conditions(parts: dict[str, Any]) -> None:

@@ -14,7 +14,7 @@ from rules.commands import Accepted, Decision
 from rules.concerns import router
 from rules.events import Event, SamplesReceived, TimerFired
 from rules.instants import Instant
-from rules.model import Phase, Timer, Verdict, Window
+from rules.model import Instance, Phase, Timer, Verdict, Window
 from rules.policy import Policy
 from rules.tickets.identity import Route
 from rules.tuning.world import Listener, World
@@ -30,6 +30,15 @@ class QuickWorld(World):
         self._router = router(policy)
         self._routes: dict[str, Route] = {}  # by key: the instances that were met on the short way
         super().__init__(policy, start, listen=listen)
+
+    @property
+    def crowd(self) -> int:
+        """How many instances and series it holds."""
+        return len(self.state.instances) + len(self.state.series)
+
+    def known(self, key: str) -> Instance | None:
+        """An instance."""
+        return self.state.instances.get(key)
 
     def _step(self, event: Event) -> Decision:
         if type(event) is SamplesReceived:

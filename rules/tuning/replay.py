@@ -5,9 +5,9 @@ in that world and every message is delivered at once, so a ticket pages until it
 it could have cost.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
-from typing import Final
+from typing import Final, Protocol
 
 import msgspec
 
@@ -17,6 +17,7 @@ from rules.instants import Instant, Span
 from rules.model import LIVE, Instance, Labels, Noun, Phase, Priority, Purpose, Sending, Ticket
 from rules.policy import Policy
 from rules.tuning.quick import QuickWorld
+from rules.tuning.world import Listener
 
 EPISODES_MAX: Final = 250_000  # listed one by one; further ones are only counted
 SHADOW: Final = "shadow"
@@ -120,7 +121,7 @@ class _Ledger:
     live: dict[int, _Stretch] = field(default_factory=dict)
     since: dict[int, Instant] = field(default_factory=dict)
     parked: dict[str, str] = field(default_factory=dict)  # key -> why it is open without a ticket
-    instances: Mapping[str, Instance] = field(default_factory=dict)  # the world's
+    known: Callable[[str], Instance | None] = lambda _: None  # the world's
 
     def heard(self, now: Instant, _event: Event, decision: Decision) -> None:
         """One decision, carried out."""
@@ -166,7 +167,7 @@ class _Ledger:
             totals = self.of(ticket.rule)
             totals.tickets += not reopened
             totals.reopened += reopened
-            instance = self.instances.get(ticket.key)
+            instance = self.known(ticket.key)
             self.live[ticket.id] = _Stretch(ticket, _encode(instance.labels) if instance else b"{}", reopened)
             self.since[ticket.id] = now
         elif stretch is not None:
@@ -194,23 +195,60 @@ class _Ledger:
             self._over(ticket, None, end)
 
 
+class CrowdedError(Exception):
+    """More problems at once than the replay was to hold in memory."""
+
+
+class Played(Protocol):
+    """The world of a replay."""
+
+    @property
+    def crowd(self) -> int:
+        """How many instances and series it holds in memory."""
+        ...
+
+    def known(self, key: str) -> Instance | None:
+        """An instance that was just decided on."""
+        ...
+
+    def feed(self, event: Event, at: Instant) -> object:
+        """Let time pass until `at`, then decide the event and what follows from it."""
+        ...
+
+    def forward(self, to: Instant) -> None:
+        """Let time pass."""
+        ...
+
+
+Make = Callable[[Policy, Instant, Listener], Played]
+
+
+def _in_memory(policy: Policy, start: Instant, listen: Listener) -> Played:
+    return QuickWorld(policy, start, listen=listen)
+
+
 class Replay:
     """A history fed event by event into a world of its own."""
 
-    def __init__(self, policy: Policy, start: Instant) -> None:
-        """The policy comes into force at `start`, with nothing known of what was before."""
+    def __init__(
+        self, policy: Policy, start: Instant, *, make: Make = _in_memory, crowd_max: int | None = None
+    ) -> None:
+        """The policy comes into force at `start`, with nothing known of what was before. `make`: the world's maker."""
         self.start = start
+        self._crowd_max = crowd_max
         self._ledger = _Ledger()
-        self._world = QuickWorld(policy, start, listen=self._ledger.heard)
-        self._ledger.instances = self._world.state.instances
+        self._world = make(policy, start, self._ledger.heard)
+        self._ledger.known = self._world.known
         self._events = 0
         self._signals = 0
 
     def feed(self, event: Past) -> None:
-        """The next event; one that came before what was fed already counts as coming now."""
+        """The next event; one that came before what was fed already counts as coming now. Raises CrowdedError."""
         self._world.feed(event, event.received_at)
         self._events += 1
         self._signals += len(event.alerts if isinstance(event, AlertsReceived) else event.samples)
+        if self._crowd_max is not None and self._world.crowd > self._crowd_max:
+            raise CrowdedError
 
     def finish(self, end: Instant) -> Result:
         """Time passes until `end`, and that is that."""

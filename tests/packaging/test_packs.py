@@ -27,6 +27,11 @@ def test_their_tests_notice_every_small_change() -> None:
     assert run(ticketd(Path(sys.executable)), "rules", "mutate", "rules/packs").strip() == ""
 
 
+def test_the_worked_example_too() -> None:
+    said = run(ticketd(Path(sys.executable)), "rules", "mutate", "docs/examples/rules")
+    assert said.strip() == ""
+
+
 def test_they_are_in_the_wheel_and_hold_in_a_rule_file(tmp_path: Path) -> None:
     run(sys.executable, "-m", "hatchling", "build", "--target", "wheel", "--directory", tmp_path / "dist")
     (wheel,) = (tmp_path / "dist").glob("*.whl")
