@@ -21,6 +21,7 @@ from rules.state import Concerns, State
 from rules.tuning.world import AT_ONCE_MAX, RAISED_MAX, Listener, StuckError
 
 DUE_MAX: Final = 200  # taken at once
+CACHED_MAX: Final = 4_000  # instances that the store keeps in memory
 FOREVER: Final[Instant] = 1 << 62
 
 
@@ -33,7 +34,7 @@ class DiskWorld:
         self._start = start
         self._policy = policy
         self._listen = listen
-        self._store = Store.open(f"sqlite:///{folder}/replay.db", durable=False)
+        self._store = Store.open(f"sqlite:///{folder}/replay.db", durable=False, instances_cached_max=CACHED_MAX)
         self._state = State()  # what the last decision saw, and what it made of it
         self._next = FOREVER  # nothing is due before
         self._step(PolicyLoaded(policy.version))

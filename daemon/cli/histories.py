@@ -70,12 +70,12 @@ class Troubles:
     """What of a history cannot be read: the first few are shown, all are counted."""
 
     count: int = 0
-    told: bool = False  # they were shown, when the history was read before
+    shown: int = 0  # when the history was read before
 
     def tell(self, line: str) -> None:
         """One more."""
         self.count += 1
-        if self.told:
+        if self.count <= self.shown:
             return
         if self.count <= TROUBLES_SHOWN:
             note(printable(line))
@@ -84,7 +84,7 @@ class Troubles:
 
     def again(self) -> None:
         """The history is read once more."""
-        self.count, self.told = 0, True
+        self.count, self.shown = 0, self.count
 
 
 @dataclass(slots=True)

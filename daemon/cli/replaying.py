@@ -3,9 +3,10 @@
 The one law: they read histories and rule files and change nothing; equal inputs print equal bytes.
 """
 
+import io
 import json
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from contextlib import ExitStack
+from contextlib import ExitStack, redirect_stdout
 from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -37,7 +38,7 @@ if TYPE_CHECKING:
     from rules.tuning.replay import Episode, Replay, Result, Totals
     from rules.tuning.world import Listener
 
-CROWD_MAX: Final = 60_000  # instances and series in memory, some two kilobytes each
+CROWD_MAX: Final = 30_000  # instances and series in memory, some two kilobytes each
 TICK_EVENTS: Final = 500  # between two looks at the progress bar
 SHOWN_MAX: Final = 1_000  # episodes in a table; JSON has them all
 MINUTE: Final = 60_000_000
@@ -146,25 +147,24 @@ def _played(policies: "list[Policy]", asked: Asked, troubles: Troubles) -> "list
             crowd_max = CROWD_MAX // len(policies)
             return _results(asked.open(troubles, ends), [partial(Replay, one, crowd_max=crowd_max) for one in policies])
     except CrowdedError:
-        return _played_on_disk(policies, asked, troubles)
+        pass  # what was played until here is forgotten, and its memory free, before it is played again
     except (StoreError, ConnectorError) as error:
         fail(Code.UNABLE, f"ticketd: the history cannot be read: {printable(error.reason)}")
     except StuckError as error:
         fail(Code.UNABLE, f"ticketd: the rules cannot be replayed: {printable(error)}")
+    return _played_on_disk(policies, asked, troubles)
 
 
 def _played_on_disk(policies: "list[Policy]", asked: Asked, troubles: Troubles) -> "list[Result]":
     """The same, from the beginning, with what is known of problems in files that are removed at the end."""
     from connectors.base import ConnectorError
     from daemon.disk_world import DiskWorld
-    from daemon.logs import configure
     from daemon.store.errors import StoreError
     from rules.tuning.replay import Replay
     from rules.tuning.world import StuckError
 
     if str(asked.capture) == "-":
         fail(Code.UNABLE, "ticketd: so many problems at once need a second reading: give a file, not standard input")
-    configure("console", "error", str)
     note("More problems at once than memory should hold: replaying on disk, which is slower.")
     troubles.again()
     try:
@@ -186,7 +186,8 @@ def _closing(make: "Callable[..., DiskWorld]", ends: ExitStack) -> "Callable[...
     """What makes a world and has it closed in the end."""
 
     def made(policy: "Policy", start: "Instant", listen: "Listener") -> "DiskWorld":
-        world = make(policy, start, listen)
+        with redirect_stdout(io.StringIO()):  # what the log advises on keeping a store: this one is thrown away
+            world = make(policy, start, listen)
         ends.callback(world.close)
         return world
 

@@ -14,7 +14,7 @@ import msgspec
 from rules.commands import Decision, PutDelivery, PutInstance, PutTicket
 from rules.events import AlertsReceived, Event, SamplesReceived
 from rules.instants import Instant, Span
-from rules.model import LIVE, Instance, Labels, Noun, Phase, Priority, Purpose, Sending, Ticket
+from rules.model import LIVE, Instance, Labels, Noun, Phase, Priority, Purpose, Sending, Status, Ticket
 from rules.policy import Policy
 from rules.tuning.quick import QuickWorld
 from rules.tuning.world import Listener
@@ -120,6 +120,7 @@ class _Ledger:
     left_out: int = 0
     live: dict[int, _Stretch] = field(default_factory=dict)
     since: dict[int, Instant] = field(default_factory=dict)
+    packed: dict[int, bytes] = field(default_factory=dict)  # of tickets that are not closed: the labels of their keys
     parked: dict[str, str] = field(default_factory=dict)  # key -> why it is open without a ticket
     known: Callable[[str], Instance | None] = lambda _: None  # the world's
 
@@ -167,12 +168,18 @@ class _Ledger:
             totals = self.of(ticket.rule)
             totals.tickets += not reopened
             totals.reopened += reopened
-            instance = self.known(ticket.key)
-            self.live[ticket.id] = _Stretch(ticket, _encode(instance.labels) if instance else b"{}", reopened)
+            packed = self.packed.get(ticket.id)
+            if packed is None:
+                instance = self.known(ticket.key)
+                packed = self.packed[ticket.id] = _encode(instance.labels) if instance is not None else b"{}"
+            self.live[ticket.id] = _Stretch(ticket, packed, reopened)
             self.since[ticket.id] = now
-        elif stretch is not None:
+            return
+        if stretch is not None:
             stretch.ticket = ticket
             self._over(ticket.id, now, now)
+        if ticket.status is Status.CLOSED:
+            self.packed.pop(ticket.id, None)
 
     def _page(self, ticket: int) -> None:
         stretch = self.live.get(ticket)

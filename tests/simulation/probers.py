@@ -12,7 +12,7 @@ from typing import Final
 
 from rules.instants import Instant, format_instant
 
-EVERY_S: Final = 60.0
+EVERY_S: Final = 120.0
 JOB_EVERY_S: Final = 600.0
 REGIONS: Final = ("eu", "us")
 LOCATIONS: Final = ("ams", "fra", "lon")
@@ -24,7 +24,7 @@ RULES: Final = """\
      dedup: [region], impact: site, urgency: high, reopen_within: 5m}
   - {id: latency, source: probe, match: ['probe="checkout"'],
      when: {field: ms, op: ">", value: 800}, clear: {op: "<", value: 600}, fire: {bad: 2, of: 3}, for: 2m,
-     keep_firing_for: 3m, dedup: [region], quorum: {by: location, at_least: 2}, no_data: {after: 4m, then: hold},
+     keep_firing_for: 3m, dedup: [region], quorum: {by: location, at_least: 2}, no_data: {after: 6m, then: hold},
      depends_on: [{rule: edge, on: [region], settle: 90s}], flap: {window: 20, high: 40, low: 25, then: hold_open},
      impact: service, urgency: medium}
   - {id: tight, mode: shadow, source: probe, match: ['probe="checkout"'], when: {field: ms, op: ">", value: 500},

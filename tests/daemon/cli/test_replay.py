@@ -208,6 +208,25 @@ def test_progress_is_told_where_somebody_looks_on(
     assert told[-1] == (0, 180 * MINUTE), "also where no alert was ever firing"
 
 
+def test_a_crowd_of_problems_is_replayed_on_disk_and_says_the_same(
+    cli: Ticketd, rules: Path, slower: Path, capture: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    with capture.open("ab") as file:
+        file.write(b"\nnonsense\n")
+    in_memory = cli("rules", "diff", rules, slower, capture)
+    monkeypatch.setattr(replaying, "CROWD_MAX", 2)
+    monkeypatch.setenv("TMPDIR", str(tmp_path))
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+    on_disk = cli("rules", "diff", rules, slower, capture)
+    assert (on_disk.exit_code, on_disk.stdout) == (1, in_memory.stdout)
+    said = "More problems at once than memory should hold: replaying on disk, which is slower."
+    assert on_disk.stderr.splitlines() == [said, *in_memory.stderr.splitlines()]
+    assert list(tmp_path.glob("ticketd-replay-*")) == [], "nothing is left behind"
+    piped = cli("rules", "diff", rules, slower, "-", stdin=capture.read_bytes())
+    assert (piped.exit_code, piped.stdout) == (3, "")
+    assert piped.stderr.endswith("need a second reading: give a file, not standard input\n")
+
+
 def test_no_change_is_no_difference(cli: Ticketd, rules: Path, capture: Path, tmp_path: Path) -> None:
     same = shutil.copy(rules, tmp_path / "same.yaml")
     done = cli("rules", "diff", rules, same, capture)
