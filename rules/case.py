@@ -89,6 +89,9 @@ class Case:
     def live_of(self, rule: Rule) -> int:
         """How many live tickets a rule has, storm tickets apart."""
         tallies, grown = self.state.tallies, self._tallies
+        if not rule.moved_from:
+            tally = tallies.get(rule.id)
+            return (0 if tally is None else tally.open) + grown.get(rule.id, 0)
         return sum([(tallies[name].open if name in tallies else 0) + grown.get(name, 0) for name in rule.ids])
 
     def storm_of(self, rule: Rule) -> Ticket | None:

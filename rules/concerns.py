@@ -99,11 +99,14 @@ def _alerts(event: AlertsReceived, policy: Policy, into: Concerns) -> None:
 
 
 def _samples(event: SamplesReceived, policy: Policy, into: Concerns) -> None:
-    for _, met in sample_routes(event, policy):
+    for sample, met in sample_routes(event, policy):
         for route in met:
             into.instances.add(route.key)
             into.windows.add(route.key)
             _opening(route, policy, into)
+            if event.source == "heartbeat" and (place := sweeps.awaited_by(route.rule, sample.labels)) is not None:
+                into.instances.add(place)
+                into.windows.add(place)
 
 
 def _opening(route: Route, policy: Policy, into: Concerns) -> None:

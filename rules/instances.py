@@ -80,7 +80,7 @@ def between(case: Case, instance: Instance, rule: Rule, seen: Evidence) -> tuple
                 case.cancel(subject_of_instance(instance.key), KEEP)
             instance = replace(instance, phase=Phase.OPEN, since=None)
     if instance.parked is not None:
-        return unpark(case, instance, rule, seen.reading)
+        return unpark(case, instance, rule, seen.reading, still_bad=False)
     return linked(case, instance, rule, seen.at), "open"
 
 
@@ -125,11 +125,17 @@ def _pend(case: Case, instance: Instance, rule: Rule, seen: Evidence) -> tuple[I
     held = f" for {format_span(rule.pending_for)}" if rule.pending_for else ""
     return opening.entered_open(
         case,
-        replace(instance, phase=Phase.OPEN, since=None, asked_at=None, by=None),
+        _opened(instance),
         rule,
         seen.reading,
         f"{opening.name_of(labels)} {'fires' if rule.condition is None else 'is bad'}{held}",
     )
+
+
+def _opened(instance: Instance) -> Instance:
+    if instance.asked_at is None and instance.by is None:
+        return replace(instance, phase=Phase.OPEN, since=None)
+    return replace(instance, phase=Phase.OPEN, since=None, asked_at=None, by=None)
 
 
 def _wait(case: Case, instance: Instance, kind: str, due: Instant, seen: Evidence) -> Instance:
@@ -163,17 +169,21 @@ def _recover(case: Case, instance: Instance, rule: Rule | None, seen: Evidence) 
     return replace(_over(instance), parked=None), "resolved"
 
 
-def unpark(case: Case, instance: Instance, rule: Rule, reading: Reading | None) -> tuple[Instance, str]:
+def unpark(
+    case: Case, instance: Instance, rule: Rule, reading: Reading | None, *, still_bad: bool = True
+) -> tuple[Instance, str]:
     """It is open without a ticket: it asks for one as soon as what denied it has ended.
 
-    Unless what it depends on has turned meanwhile: without a ticket there is nothing to link, so it is suppressed.
+    Unless what it depends on has turned meanwhile: without a ticket there is nothing to link, so what is still bad is
+    suppressed, and what is in the dead band goes on waiting.
     """
     if rule.shadow and instance.parked == opening.SHADOW:
         return instance, "would_open"
     if rule.depends_on:
         parent, _ = dependencies.blocked(case, instance, rule, case.now, case.now)
         if parent is not None:
-            return replace(instance, phase=Phase.SUPPRESSED, parked=None, by=parent.rule), "suppressed"
+            after = replace(instance, phase=Phase.SUPPRESSED, parked=None, by=parent.rule) if still_bad else instance
+            return after, "suppressed"
     why = f"{opening.name_of(reading.labels if reading is not None else instance.labels)} is still bad"
     return opening.entered_open(case, replace(instance, parked=None), rule, reading, why)
 
@@ -185,9 +195,12 @@ def linked(case: Case, instance: Instance, rule: Rule, at: Instant) -> Instance:
     parent, _ = dependencies.blocked(case, instance, rule, at, at)
     by = None if parent is None else parent.rule
     ticket = case.ticket(instance.ticket)
-    if by == instance.by or ticket is None or ticket.status not in LIVE:
+    if by == instance.by or ticket is None:
         return instance
-    if parent is None:
+    if ticket.status not in LIVE:  # it may be reopened
+        change = (by is not None) - (instance.by is not None)
+        case.edit(ticket, linked=max(0, ticket.linked + change))
+    elif parent is None:
         linking.unlink(case, ticket, instance.by or "")
     elif instance.by is None:
         linking.link(case, ticket, parent)

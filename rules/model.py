@@ -34,7 +34,7 @@ class Status(StrEnum):
     CLOSED = "closed"
 
 
-LIVE: Final = frozenset({Status.OPEN, Status.ACKNOWLEDGED, Status.ON_HOLD})
+LIVE: Final = (Status.OPEN, Status.ACKNOWLEDGED, Status.ON_HOLD)  # a tuple: it compares, where a set would hash
 
 
 class Phase(StrEnum):

@@ -11,13 +11,13 @@ from typing import Final, NamedTuple
 
 from msgspec.structs import replace
 
-from rules import flapping, instances
+from rules import flapping, instances, sweeps
 from rules.case import DAEMON, LOOK, Case
 from rules.commands import Accepted, Raise
 from rules.conditions.base import ORIGIN, Condition
 from rules.events import AlertsReceived, SamplesReceived
 from rules.instances import Evidence
-from rules.instants import MINUTE, Instant, Span, format_instant, format_span
+from rules.instants import HOUR, MINUTE, Instant, Span, format_instant, format_span
 from rules.matching import all_hold
 from rules.model import LIVE, Alert, Instance, Labels, Phase, Point, Reading, Sample, Verdict, Window
 from rules.policy import Quorum, Rule
@@ -26,6 +26,7 @@ from rules.tickets.identity import Route, dedup_labels, fingerprint, key_of
 from rules.tickets.timeline import What
 
 BLIND_TOLD_AFTER: Final[Span] = 30 * MINUTE
+LOOK_WITHIN: Final[Span] = HOUR
 _GRAVEST: Final = (
     "opened", "reopened", "joined", "held", "suppressed", "would_open", "pending", "open", "recovering", "resolved",
     "taken", "repeat", "out_of_order", "duplicate", "too_many_series",
@@ -83,8 +84,8 @@ def _one(case: Case, heard_at: Instant, sample: Sample, route: Route, tickets: d
         version = old.version + 1
     elif len(windows) >= WINDOWS_MAX:
         return "too_many_series"
-    elif condition.timed:
-        points = _awaited(condition, windows)
+    if condition.timed and (awaited := sweeps.heard_of(case, rule, key, sample.labels)) and old is None:
+        points = awaited  # since it was first awaited, not since now
     points = condition.push(points, at, sample.fields)
     verdict = condition.judge(points, sample.labels, at)
     window = Window(
@@ -112,14 +113,6 @@ def _one(case: Case, heard_at: Instant, sample: Sample, route: Route, tickets: d
     return word
 
 
-def _awaited(condition: Condition, windows: Mapping[str, Window]) -> tuple[Point, ...]:
-    """A heartbeat that is heard of for the first time is awaited since it was first awaited, not since now."""
-    known = [
-        one.points for one in windows.values() if one.expected and one.judged[:ORIGIN] == condition.digest[:ORIGIN]
-    ]
-    return min(known, default=())
-
-
 # ---------------------------------------------------------------- one evaluation
 def evaluate(case: Case, rule: Rule, instance: Instance, mine: Window | None, at: Instant) -> tuple[Instance, str]:
     """Judge an instance by all of its windows. `mine` is the one that has just spoken; None: only time has passed."""
@@ -132,7 +125,7 @@ def evaluate(case: Case, rule: Rule, instance: Instance, mine: Window | None, at
     if mine is not None and len(windows) == 1 and not condition.timed and _plain(rule, instance):
         vote = Vote(mine.verdict, next=_deadline(case, rule, mine))
         if instance.phase is Phase.OK and vote.verdict is not Verdict.BAD:
-            return case.look_at(instance, vote.next), "taken"
+            return _look_by(case, instance, vote.next), "taken"
     else:
         vote = _voted(case, rule, condition, instance, windows)
         instance = _sight(case, rule, instance, vote)
@@ -147,7 +140,12 @@ def evaluate(case: Case, rule: Rule, instance: Instance, mine: Window | None, at
     instance, word = _driven(case, rule, instance, verdict, Evidence(at, reading), mine, settled=vote.settled)
     if instance.flapping:
         flapping.told(case, before, instance, at)
-    return case.look_at(instance, vote.next), word
+    return _look_by(case, instance, vote.next), word
+
+
+def _look_by(case: Case, instance: Instance, due: Instant | None) -> Instance:
+    """Have it judged when it is due, and now and then before: the rule may ask for less patience by then."""
+    return case.look_at(instance, None if due is None else min(due, case.now + LOOK_WITHIN))
 
 
 def _plain(rule: Rule, instance: Instance) -> bool:
@@ -239,7 +237,9 @@ def _voted(case: Case, rule: Rule, condition: Condition, instance: Instance, win
         (fresh if deadline is None or case.now < deadline else silent).append(report)
     then = "hold" if rule.no_data is None else rule.no_data.then
     if rule.quorum is not None:
-        return _quorate(case, rule.quorum, fresh, silent, then)
+        vote = _quorate(case, rule.quorum, fresh, silent, then)
+        ever = {one.labels.get(rule.quorum.by, "") for one in every} if vote.settled and then == "open" else ()
+        return _awaiting(case, rule, instance, vote) if ever and len(ever) < rule.quorum.min_reporting else vote
     last = [one.verdict for one in silent]
     if not fresh:
         return _silent(then, last, max([one.until for one in silent], default=case.now))
@@ -303,6 +303,13 @@ def _quorate(case: Case, quorum: Quorum, fresh: list[Report], silent: list[Repor
     return Vote(verdict, next=_ahead(case, fresh))
 
 
+def _awaiting(case: Case, rule: Rule, instance: Instance, vote: Vote) -> Vote:
+    """Where too few voices have ever been heard, the others have as long to report as they may be silent."""
+    since = case.now if instance.blind_at is None else instance.blind_at
+    due = since + (rule.no_data.after if rule.no_data is not None else 0)
+    return vote if case.now >= due else Vote(Verdict.BETWEEN, blind=True, since=since, next=due)
+
+
 def _lost(case: Case, quorum: Quorum, every: list[Report]) -> Instant:
     """Since when too few voices report."""
     until: dict[str, Instant] = {}
@@ -323,7 +330,8 @@ def _sight(case: Case, rule: Rule, instance: Instance, vote: Vote) -> Instance:
     if rule.no_data is not None and rule.no_data.then == "hold" and instance.since is not None:
         instance = replace(instance, since=instance.since + gone)
     if instance.blind_told:
-        case.add(Raise(blindness(rule.id, instance, case.now, firing=False)))
+        for name in rule.ids:  # it may have been told under a former one
+            case.add(Raise(blindness(name, instance, case.now, firing=False)))
     return replace(instance, blind_at=None, blind_told=False)
 
 

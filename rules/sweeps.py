@@ -12,10 +12,11 @@ from typing import Final
 from msgspec.json import decode, encode
 from msgspec.structs import replace
 
-from rules import dependencies
+from rules import dependencies, instances
 from rules.case import LOOK, Case
 from rules.instants import Instant
-from rules.model import Instance, Labels, Phase, Timer, Verdict, Window
+from rules.matching import all_hold
+from rules.model import Instance, Labels, Phase, Point, Timer, Verdict, Window
 from rules.policy import SAMPLED, Policy, Rule
 from rules.state import PAGE, Page
 from rules.tickets.answers import MANUAL
@@ -60,25 +61,58 @@ def awaiting(policy: Policy) -> Iterator[tuple[Rule, Labels]]:
 
 def _named(rule: Rule) -> Iterable[Labels]:
     """The label sets that a rule's matchers spell out; none where one leaves it open."""
-    names: dict[str, tuple[str, ...]] = {}
-    for one in rule.match:
-        if one.op == "=" and one.value:
-            names[one.name] = (one.value,)
-        elif one.op == "=~" and one.choices and "" not in one.choices:
-            names[one.name] = tuple(sorted(one.choices))
-        else:
-            return ()
+    if not _names_all(rule):
+        return ()
+    names = {one.name: tuple(sorted(one.choices or ())) or (one.value,) for one in rule.match}
     count = 1
     for values in names.values():
         count *= len(values)
     if not names or count > AWAITED_MAX:
         return ()
-    return [dict(zip(names, values, strict=True)) for values in product(*names.values())]
+    found = [dict(zip(names, values, strict=True)) for values in product(*names.values())]
+    return [one for one in found if all_hold(rule.match, one)]
+
+
+def _names_all(rule: Rule) -> bool:
+    """Whether each matcher spells its values out."""
+    for one in rule.match:
+        known = one.value if one.op == "=" else one.op == "=~" and one.choices and "" not in one.choices
+        if not known:
+            return False
+    return True
 
 
 def awaited_key(rule: Rule, labels: Labels) -> str:
     """The key of the instance that such a heartbeat belongs to."""
     return key_of(rule, dedup_labels(rule, labels))
+
+
+def awaited_by(rule: Rule, labels: Labels) -> str | None:
+    """The key under which such a heartbeat was awaited, by those of its labels that the rule names; None: by none."""
+    if rule.condition is None or not rule.condition.timed or not _names_all(rule):
+        return None
+    return awaited_key(rule, {one.name: labels.get(one.name, "") for one in rule.match})
+
+
+def heard_of(case: Case, rule: Rule, key: str, labels: Labels) -> tuple[Point, ...]:
+    """Such a heartbeat has come: what it was awaited by, if anything was.
+
+    Where it has more labels than the rule names, and they are in its key, what was awaited is over: this one stands
+    for it now.
+    """
+    place = awaited_by(rule, labels)
+    if place is None:
+        return ()
+    windows = [one for one in case.windows(place).values() if one.expected and one.points]
+    if place != key:
+        for one in windows:
+            case.put_window(replace(one, points=(), version=one.version + 1))
+        instance = case.instance(place)
+        if windows and instance is not None:
+            after, _ = instances.clear(case, instance, None, case.now)
+            if after is not instance:
+                case.put_instance(instances.written(after, instance), instance.phase)
+    return min([one.points for one in windows], default=())
 
 
 def _await(case: Case, rule: Rule, labels: Labels) -> bool:

@@ -25,8 +25,10 @@ _Filter = Callable[[str], str]
 _NOTHING: Final[Mapping[str, str]] = {}
 
 
-def _text(value: Value) -> str:
-    """A value as people write it: no exponent before it is needed, no trailing zeros."""
+def _text(value: Value | None) -> str:
+    """A value as people write it: no exponent before it is needed, no trailing zeros; nothing is ""."""
+    if value is None:
+        return ""
     return value if isinstance(value, str) else format(value, ".10g") if isinstance(value, float) else str(value)
 
 
@@ -129,27 +131,25 @@ class Template:
         out: list[str] = []
         work = 0
         for part in self.parts:
-            if isinstance(part, str):
+            if type(part) is str:
                 out.append(part)
                 continue
+            root, name = part.root, part.name  # type: ignore[union-attr]  # it is a slot
             have: Value | None
-            match part.root:
-                case "labels":
-                    have = labels.get(part.name)
-                case "annotations":
-                    have = annotations.get(part.name)
-                case "fields":
-                    have = fields.get(part.name)
-                case _:
-                    have = value
-            text = "" if have is None else _text(have)
-            for one in part.filters:
+            if root == "labels":
+                have = labels.get(name)
+            elif root == "annotations":
+                have = annotations.get(name)
+            else:
+                have = value if root == "value" else fields.get(name)
+            text = have if type(have) is str else _text(have)
+            for one in part.filters:  # type: ignore[union-attr]
                 text = one(text[:OUTPUT_CHARS_MAX])
                 work += len(text)
                 if work > WORK_CHARS_MAX:
                     out.append(text)
                     return _cut(out)[0], f"a template's filters would go through more than {WORK_CHARS_MAX} characters"
-            out.append(text[: OUTPUT_CHARS_MAX + 1])  # a hundred huge values are never joined
+            out.append(text if len(text) <= OUTPUT_CHARS_MAX else text[: OUTPUT_CHARS_MAX + 1])  # never joined whole
         return _cut(out)
 
     def __str__(self) -> str:

@@ -10,7 +10,7 @@ from typing import Final
 from msgspec.structs import replace
 
 from rules.case import Case
-from rules.instants import MINUTE, SECOND, Instant, format_instant, format_span
+from rules.instants import MINUTE, SECOND, Instant, Span, format_instant, format_span
 from rules.model import Delivery, Purpose, Run, Ticket, Told
 from rules.policy import Contact, Escalation, Method, Target, gravity
 from rules.response.schedules import everybody
@@ -32,7 +32,8 @@ def start(case: Case, ticket: Ticket, why: str) -> Ticket:
         missing = f"the policy has no escalation {ticket.escalation!r}" if ticket.escalation else "no escalation is set"
         ticket = case.edit(ticket, run=Run(ticket.escalation or "", number, 0, 0, running=False, next_at=None))
         return case.record(ticket, What.NOBODY, f"nobody is told: {missing}")
-    return _walk(case, ticket, policy, Run(policy.id, number, 0, 0, running=True, next_at=case.now), why)
+    ticket = _walk(case, ticket, policy, Run(policy.id, number, 0, 0, running=True, next_at=case.now), why)
+    return balance(case, ticket, "what it depends on is not ok")
 
 
 def stop(case: Case, ticket: Ticket) -> Ticket:
@@ -169,18 +170,18 @@ def _tell(case: Case, ticket: Ticket, run: Run, targets: tuple[Target, ...], tie
 
 def _page(case: Case, ticket: Ticket, run: Run, contact: Contact, method: Method, tier: str) -> Delivery:
     return Delivery(
-        key=f"T-{ticket.id}/{run.number}/{run.round}/{run.step}/{contact.id}/{method.kind}:{method.address}",
-        ticket=ticket.id,
-        purpose=Purpose.PAGE,
-        generation=ticket.generation,
-        run=run.number,
-        contact=contact.id,
-        kind=method.kind,
-        address=method.address,
-        gravity=gravity(ticket.priority),
-        created_at=case.now,
-        due_at=case.now + method.after,
-        tier=tier,
+        f"T-{ticket.id}/{run.number}/{run.round}/{run.step}/{contact.id}/{method.kind}:{method.address}",
+        ticket.id,
+        Purpose.PAGE,
+        ticket.generation,
+        run.number,
+        contact.id,
+        method.kind,
+        method.address,
+        gravity(ticket.priority),
+        case.now,
+        case.now + method.after,
+        tier,
     )
 
 
@@ -215,11 +216,19 @@ def expect_follow_up(case: Case, ticket: Ticket) -> None:
         case.schedule_for(ticket, ACK_EXPIRES, case.now + span, gravity(ticket.priority))
 
 
+def _wait_of(case: Case, ticket: Ticket, run: Run) -> Span:
+    """How long the position of a run waits, by the policy of today."""
+    policy = case.policy.escalations.get(run.policy)
+    if policy is None:
+        return 0
+    return policy.steps[run.step].wait if 0 <= run.step < len(policy.steps) else policy.every(ticket.priority)
+
+
 def timer_fired(case: Case, ticket: Ticket, due_at: int) -> str:
     """The wait of the running step is over; that it still runs is what the timer's generation says."""
     if ticket.run is not None and (held := case.policy.held(ticket.labels, case.now)) is not None:
         start, end = held  # what was left of the wait when the maintenance began is left at its end
-        left = max(0, due_at - start)
+        left = min(max(0, due_at - start), _wait_of(case, ticket, ticket.run))  # it may have begun later than that
         _go_on(case, ticket, ticket.run, end + left, f"under maintenance until {format_instant(end)}: nobody is paged")
         return "held by maintenance"
     late = case.now - due_at

@@ -101,7 +101,7 @@ class Router:
         matching = self._policy.index.matching(source, labels)
         if source in SAMPLED:
             return [rule for rule in matching if rule.condition is not None]
-        if matching and not all(rule.shadow for rule in matching):
+        if matching and (not matching[0].shadow or not all(rule.shadow for rule in matching)):
             return matching
         fallback = self._policy.catch_all
         if fallback is not None and all(one.holds(labels) for one in fallback.match):
@@ -112,9 +112,10 @@ class Router:
         """Troubles of ticketd's own are a ticket each: the catch-all groups what monitoring sends."""
         dedup = dedup_labels(rule, labels)
         own = source == OWN and rule.id == CATCH_ALL
+        condition = rule.condition
         plain = (
-            rule.condition is not None
-            and not rule.condition.timed
+            condition is not None
+            and not condition.timed
             and rule.quorum is None
             and rule.flap is None
             and rule.id not in self._policy.dependents

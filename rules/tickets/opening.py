@@ -4,7 +4,7 @@ The one law: a ticket of monitoring's is live exactly while something attached t
 otherwise; `attached` counts that, and every change of it is here.
 """
 
-from typing import Any, Final
+from typing import Final
 
 from msgspec.structs import replace
 
@@ -64,7 +64,7 @@ def _storm(case: Case, instance: Instance, rule: Rule, labels: Labels, why: str)
     if storm is not None:
         return _attach(case, instance, rule, storm, labels, why), "joined"
     title = f"{rule.id}: more than {rule.max_open} tickets are open, the rest are listed here"
-    ticket = _new(case, rule, labels, storm_key(rule), title[:TITLE_MAX], storm=True, labels=dict(rule.labels))
+    ticket = _new(case, rule, labels, storm_key(rule), title[:TITLE_MAX], dict(rule.labels), storm=True)
     ticket = case.record(
         ticket, What.OPENED,
         f"{why}: rule {rule.id} has {rule.max_open} open tickets, as many as max_open allows; this one takes the rest",
@@ -74,27 +74,24 @@ def _storm(case: Case, instance: Instance, rule: Rule, labels: Labels, why: str)
     return replace(instance, ticket=ticket.id), "opened"
 
 
-def _new(case: Case, rule: Rule, seen: Labels, key: str, title: str, **more: Any) -> Ticket:
+def _new(  # noqa: PLR0913 - these are the parts of a ticket
+    case: Case, rule: Rule, seen: Labels, key: str, title: str, labels: Labels, *,
+    description: str = "", group_key: str | None = None, before: Ticket | None = None, storm: bool = False,
+) -> Ticket:  # fmt: skip
     """A ticket of this rule, with what the labels `seen` make of its priority; one instance is attached."""
     impact, urgency = rule.impact.of(seen), rule.urgency.of(seen)
     chosen = case.policy.escalation_for(rule)
+    escalates = chosen.id if chosen is not None else rule.escalation
+    # By position, in the order of the noun: msgspec looks for each name among all fields, and this runs in every flood.
     return case.open(
-        Ticket(  # the first eight by position: msgspec looks for each name among all fields, at three times the cost
-            case.next_id,
-            key,
-            rule.id,
-            title,
-            case.policy.matrix.priority(impact, urgency),
-            impact,
-            urgency,
-            case.now,
-            attached=1,
-            escalation=chosen.id if chosen is not None else rule.escalation,
-            reopen_within=rule.reopen_within,
-            version=1,
-            **more,
+        Ticket(
+            case.next_id, key, rule.id, title, case.policy.matrix.priority(impact, urgency), impact, urgency, case.now,
+            "incident", "", Status.OPEN, 1, description, labels, group_key,
+            None, None, None, None, None, None, None, None,  # nobody has opened, answered, held or ended it
+            0, None if before is None else before.id, None, 1, escalates, None, (), rule.reopen_within,
+            0, "", 1, storm,
         )
-    )
+    )  # fmt: skip
 
 
 def _recent(case: Case, ticket: Ticket) -> bool:
@@ -110,10 +107,10 @@ def _open(
         reading.labels,
         instance.key,
         title(rule, reading),
+        labels,
         description=description(rule, reading),
-        labels=labels,
         group_key=instance.group_key,
-        predecessor=before.id if before is not None else None,
+        before=before,
     )
     ticket = case.record(
         ticket, What.OPENED, f"{why}: rule {rule.id} opens a {ticket.priority}",

@@ -8,6 +8,7 @@ import json
 import os
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Iterator
 from itertools import islice
@@ -32,6 +33,7 @@ STEP = 30 * SECOND
 SAMPLES = 30 * DAY // STEP
 REPLAY_S_MAX = 1.0  # thirty days of one series
 REPLAY_MB_MAX = 300
+POLL_S = 0.02
 
 RULES = """\
 version: 1
@@ -119,14 +121,30 @@ def samples(file: Path) -> None:
 def run(*words: str) -> tuple[float, float, str]:
     """`ticketd rules replay WORDS`: seconds of CPU, peak resident MB, what it printed."""
     command = [str(Path(sys.executable).with_name("ticketd")), "rules", "replay", *words]
-    child = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
-    said = child.stdout.read() if child.stdout is not None else ""
-    wrong = child.stderr.read() if child.stderr is not None else ""
-    _, status, usage = os.wait4(child.pid, 0)
-    child.returncode = os.waitstatus_to_exitcode(status)
-    if child.returncode:
-        raise RuntimeError(f"{' '.join(command)} ended with {child.returncode}: {wrong}")
-    return usage.ru_utime + usage.ru_stime, usage.ru_maxrss / 1024, said
+    with tempfile.TemporaryFile("w+") as said, tempfile.TemporaryFile("w+") as wrong:
+        child = subprocess.Popen(command, stdout=said, stderr=wrong)
+        peak_kb = 0
+        while True:  # the rusage of a child begins with what its parent had; its own high-water mark does not
+            ended, status, usage = os.wait4(child.pid, os.WNOHANG)
+            if ended:
+                break
+            peak_kb = max(peak_kb, high_water_kb(child.pid))
+            time.sleep(POLL_S)
+        child.returncode = os.waitstatus_to_exitcode(status)
+        said.seek(0)
+        wrong.seek(0)
+        if child.returncode:
+            raise RuntimeError(f"{' '.join(command)} ended with {child.returncode}: {wrong.read()}")
+        return usage.ru_utime + usage.ru_stime, peak_kb / 1024, said.read()
+
+
+def high_water_kb(pid: int) -> int:
+    """The most that a process was ever resident, as far as it is still there to ask."""
+    try:
+        status = Path(f"/proc/{pid}/status").read_text()
+    except OSError:
+        return 0
+    return next((int(line.split()[1]) for line in status.splitlines() if line.startswith("VmHWM:")), 0)
 
 
 def played(rules: Path, file: Path) -> tuple[float, float]:

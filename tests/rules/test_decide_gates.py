@@ -5,6 +5,7 @@ from typing import Any
 
 import pytest
 
+from rules.events import Actor, OpenRequested
 from rules.instants import DAY, HOUR, MICROSECOND, MINUTE, SECOND, Instant, format_span, parse_instant
 from rules.matching import matcher
 from rules.model import Sending, Status
@@ -149,6 +150,40 @@ def test_a_child_that_clears_while_it_is_linked_resolves() -> None:
     assert world.instance().by is None
 
 
+@pytest.mark.parametrize("recovered", [False, True])
+def test_a_linked_ticket_that_is_reopened_is_quiet_as_long_as_its_parent_is_down(recovered: bool) -> None:
+    where = (matcher("alertname", "=", "ErrorRate"),)
+    web = a_probe_rule(id="web", match=where, source=None, condition=None, no_data=None)
+    world = of(edge(no_data=None), replace(web, depends_on=(Dependency("edge", ("region",), 0),)))
+    world.fires(region="eu")
+    world.says_ms(900, probe="edge").forward(0)
+    assert world.ticket(1).linked == 1
+    world.says("amina", "resolve", 1, force=True)
+    if recovered:
+        world.says_ms(500, probe="edge")
+    world.forward(4 * HOUR)
+    assert (world.ticket(1).status, world.ticket(1).linked) == (Status.OPEN, 0 if recovered else 1)
+    run = world.ticket(1).run
+    assert run is not None
+    assert (run.running, run.paused) == (recovered, not recovered)
+    if not recovered:
+        world.says_ms(500, probe="edge").forward(0)
+        assert "escalation_resumed" in world.told(1)
+
+
+def test_a_rule_that_learns_of_its_parent_links_what_is_open_already() -> None:
+    where = (matcher("alertname", "=", "ErrorRate"),)
+    web = a_probe_rule(id="web", match=where, source=None, condition=None, no_data=None)
+    world = of(edge(), web)
+    world.fires(region="eu")
+    world.says_ms(900, probe="edge")
+    world.load(policy_of(edge(), replace(web, depends_on=(Dependency("edge", ("region",)),))))
+    assert world.ticket(1).linked == 1
+    world.load(policy_of(edge(), web))
+    assert world.ticket(1).linked == 0
+    assert world.told(1)[-1] == "escalation_resumed"
+
+
 def test_a_parent_with_more_labels_than_on_suppresses_by_any_of_its_instances() -> None:
     world = family({"dedup": ("region", "rack")})
     world.says_ms(500, probe="edge", rack="1").says_ms(900, probe="edge", rack="2").says_ms(900)
@@ -175,6 +210,8 @@ def test_a_grouped_ticket_pauses_only_while_all_that_is_attached_is_linked() -> 
     world.says_ms(900, host="c", probe="shop")
     assert world.ticket(1).attached == 3
     assert "escalation_resumed" in world.told(1), "host c has none to blame"
+    world.says_ms(500, probe="edge", host="a").forward(0)
+    assert world.ticket(1).linked == 1, "host b still has one"
 
 
 # ---------------------------------------------------------------- group
@@ -221,6 +258,19 @@ def test_another_storm_is_another_ticket_and_counts_live_ones_only() -> None:
     assert world.ticket(3).attached == 1
 
 
+@pytest.mark.parametrize("over", [False, True])
+def test_what_was_in_a_storm_has_a_ticket_of_its_own_once_there_is_room(over: bool) -> None:
+    world = of(a_probe_rule(dedup=("host",), max_open=1))
+    for host in "abc":
+        world.says_ms(900, host=host)
+    world.says_ms(500, host="a").says_ms(500, host="b")
+    if over:
+        world.says_ms(500, host="c")
+    world.says_ms(900, host="b")
+    assert world.ticket(2).status is (Status.RESOLVED if over else Status.OPEN)
+    assert (world.ticket(3).storm, world.ticket(3).predecessor) == (False, None)
+
+
 # ---------------------------------------------------------------- shadow
 def test_a_shadow_rule_goes_through_all_states_and_opens_nothing() -> None:
     world = of(a_probe_rule(shadow=True, keep_firing_for=MINUTE))
@@ -249,6 +299,12 @@ def test_a_rule_that_leaves_the_shadow_opens_what_is_open(value: float) -> None:
     world.load(policy_of(replace(rule, shadow=False)))
     assert world.ticket().status is Status.OPEN
     assert world.instance().parked is None
+
+
+def test_the_ticket_of_what_leaves_the_shadow_tells_of_a_series_that_is_bad() -> None:
+    world = of(a_probe_rule(shadow=True)).says_ms(900, location="ams").says_ms(500, location="fra")
+    world.load(policy_of(a_probe_rule()))
+    assert world.ticket().labels["location"] == "ams"
 
 
 def test_a_rule_that_goes_into_the_shadow_keeps_its_tickets_until_they_are_over() -> None:
@@ -306,6 +362,17 @@ def test_a_child_whose_parent_turns_during_a_maintenance_is_suppressed_at_its_en
     assert [one.rule for one in world.state.tickets.values()] == ["edge"]
 
 
+def test_in_the_dead_band_it_waits_for_its_parent_too_and_opens_after_it() -> None:
+    world = family(condition=beyond(800, 600))
+    world.policy = policy_of(*world.policy.rules.values(), maintenance=(PATCH,))
+    world.now = ENDS - MINUTE
+    world.says_ms(900, 700, every=SECOND).says_ms(900, probe="edge")
+    world.forward(2 * MINUTE)
+    assert (world.phase(), world.instance().parked) == ("open", "maintenance")
+    world.says_ms(500, probe="edge").forward(0)
+    assert [one.rule for one in world.state.tickets.values()] == ["edge", "slow"]
+
+
 def test_maintenance_elsewhere_holds_nothing_here() -> None:
     world = at(BEGINS + MINUTE).says_ms(900, region="us")
     assert len(world.state.tickets) == 1
@@ -324,6 +391,15 @@ def test_two_maintenances_that_overlap_hold_until_the_later_end() -> None:
     assert world.ticket().opened_at == BEGINS + 150 * MINUTE
 
 
+def test_what_is_held_by_maintenance_is_not_attached_to_the_ticket_it_once_had() -> None:
+    world = at(BEGINS - MINUTE, dedup=("host",), group=Grouping(("region",), HOUR))
+    world.says_ms(900, host="a").says_ms(900, host="b").says_ms(500, host="b")
+    assert world.ticket().attached == 1
+    world.forward(BEGINS - world.now)
+    world.says_ms(900, 500, host="b")
+    assert (world.ticket().status, world.ticket().attached) == (Status.OPEN, 1)
+
+
 def test_a_running_escalation_pauses_for_a_maintenance_and_goes_on_with_the_rest_of_its_wait() -> None:
     world = at(BEGINS - 2 * MINUTE, keep_firing_for=DAY, no_data=None).says_ms(900)
     world.forward(2 * HOUR)
@@ -333,6 +409,16 @@ def test_a_running_escalation_pauses_for_a_maintenance_and_goes_on_with_the_rest
     world.forward(MICROSECOND)
     assert [who for _, who in world.pages()] == ["amina", "omar"]
     assert world.told().count("escalation_resumed") == 1
+
+
+def test_a_ticket_opened_by_hand_during_a_maintenance_waits_its_own_wait_after_it() -> None:
+    world = at(BEGINS + HOUR)
+    world.feed(OpenRequested(Actor("amina"), "By hand", "service", "high", labels={"region": "eu"}))
+    world.forward(ENDS + 5 * MINUTE - MICROSECOND - world.now)
+    assert [who for _, who in world.pages()] == ["amina"]
+    assert world.pages()[0][0] == format_span(ENDS - START), "nobody is paged before its end"
+    world.forward(MICROSECOND)
+    assert [who for _, who in world.pages()] == ["amina", "omar"]
 
 
 def test_a_page_that_is_to_be_sent_again_waits_for_the_end_of_a_maintenance() -> None:

@@ -107,6 +107,29 @@ def test_several_jobs_of_one_rule_are_awaited_each_by_name() -> None:
     assert world.phase("nightly", job="report") == "ok"
 
 
+def test_what_no_heartbeat_can_match_is_not_awaited() -> None:
+    world = world_of(condition=HOURLY, match=(matcher("job", "=", "a"), matcher("job", "=~", "a|b")))
+    assert [one.labels for one in world.state.instances.values()] == [{"job": "a"}]
+    for op, value in (("!=", "a"), ("=", ""), ("=~", "a|"), ("=~", "a.*"), ("!~", "a")):
+        assert not world_of(condition=HOURLY, match=(matcher("job", op, value),)).state.instances, (op, value)
+
+
+@pytest.mark.parametrize("heard_after", [30 * MINUTE, 3 * HOUR])
+def test_a_job_that_says_more_of_itself_than_its_rule_names_is_the_one_that_was_awaited(heard_after: int) -> None:
+    world = world_of(condition=HOURLY, dedup=None)
+    world.forward(heard_after)
+    assert bool(world.state.tickets) is (heard_after > HOUR)
+    world.sample({**JOB, "host": "db1"}, ok=1)
+    assert not [one for one in world.state.tickets.values() if one.status is Status.OPEN]
+    world.load(policy_of(a_job_rule(condition=HOURLY, dedup=None)))
+    opened = len(world.state.tickets)
+    world.forward(65 * MINUTE - MICROSECOND)
+    assert len(world.state.tickets) == opened
+    world.forward(MICROSECOND)
+    (live,) = [one for one in world.state.tickets.values() if one.status is Status.OPEN]
+    assert live.labels["host"] == "db1"
+
+
 # ---------------------------------------------------------------- fail, exit code
 @pytest.mark.parametrize("fields", [{"ok": 0}, {"ok": 0, "exit_code": 3}])
 def test_a_failure_is_bad_at_once_until_the_next_success(fields: dict[str, Any]) -> None:
@@ -205,6 +228,18 @@ def test_a_shorter_interval_is_in_force_at_once(heard: bool) -> None:
     assert phase(world) == "ok"
     world.forward(MICROSECOND)
     assert phase(world) == "open"
+
+
+@pytest.mark.parametrize("loaded", [10 * MINUTE, 5 * HOUR])
+def test_a_shorter_interval_of_jobs_that_no_rule_names_is_in_force_within_the_hour(loaded: int) -> None:
+    some = (matcher("job", "=~", "back.*"),)
+    world = world_of(condition=Missed(None, DAY, 0), match=some)
+    world.sample(JOB, ok=1)
+    world.forward(loaded)
+    world.load(policy_of(a_job_rule(condition=HOURLY, match=some)))
+    world.forward(HOUR)
+    assert phase(world) == "open"
+    assert world.ticket().opened_at <= max(START + 65 * MINUTE, START + loaded + HOUR)
 
 
 def test_a_longer_interval_is_in_force_at_once_and_clears_what_is_no_longer_late() -> None:

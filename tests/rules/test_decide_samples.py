@@ -216,6 +216,23 @@ def test_a_voice_that_falls_silent_no_longer_reports() -> None:
     assert world.phase() == "ok"
 
 
+def test_voices_never_heard_of_have_as_long_to_report_as_they_may_be_silent() -> None:
+    world = world_of(quorum=QUORUM, no_data=NoData(2 * MINUTE, "open"))
+    world.says_ms(500, **FRA)
+    assert world.phase() == "ok", "the others are about to report"
+    world.says_ms(500, **AMS).says_ms(500, 500, 500, 500, **FRA)
+    assert world.phase() == "open", "ams has been silent for two minutes"
+    world = world_of(quorum=QUORUM, no_data=NoData(2 * MINUTE, "open"))
+    world.says_ms(500, 500, 500, 500, **FRA)
+    assert world.phase() == "ok"
+    world.forward(30 * SECOND - MICROSECOND)
+    assert world.phase() == "ok"
+    world.forward(MICROSECOND)
+    assert world.phase() == "open", "fra alone has reported for two minutes"
+    world.says_ms(500, **AMS)
+    assert world.phase() == "ok"
+
+
 # ---------------------------------------------------------------- no data
 def test_silence_is_held_exactly_at_the_deadline_and_freezes_the_clocks() -> None:
     world = world_of(pending_for=7 * MINUTE).says_ms(900)
@@ -262,6 +279,17 @@ def test_silence_that_opens_waits_for_its_for() -> None:
     assert world.phase() == "open", "silence goes on by itself"
 
 
+def test_one_silent_series_is_enough_where_silence_opens_and_it_goes_on_by_itself() -> None:
+    world = world_of(no_data=NoData(3 * MINUTE, "open"), pending_for=MINUTE).says_ms(500, **FRA)
+    world.forward(2 * MINUTE).says_ms(500, **AMS)
+    world.forward(MINUTE)
+    assert world.phase() == "pending"
+    world.forward(MINUTE)
+    assert world.phase() == "open"
+    world.says_ms(500, **FRA)
+    assert world.phase() == "ok"
+
+
 def test_silence_that_is_ok_clears() -> None:
     world = world_of(no_data=NoData(3 * MINUTE, "ok"), keep_firing_for=MINUTE).says_ms(900)
     world.forward(3 * MINUTE)
@@ -292,6 +320,23 @@ def test_half_an_hour_blind_is_one_p3_ticket_for_the_rule_until_data_is_back() -
     world.says_ms(500, region="eu")
     assert world.ticket().status is Status.OPEN, "one is blind still"
     world.says_ms(500, region="us")
+    assert world.ticket().status is Status.RESOLVED
+
+
+def test_a_rule_that_was_blind_for_a_while_and_sees_again_is_not_told_of() -> None:
+    world = world_of().says_ms(500)
+    world.forward(10 * MINUTE).says_ms(500)
+    assert world.instance().blind_at is None
+    world.says_ms(*[500] * 12, every=4 * MINUTE)
+    assert not world.state.tickets
+
+
+def test_that_a_renamed_rule_was_blind_is_over_with_its_data_too() -> None:
+    world = world_of().says_ms(500)
+    world.forward(36 * MINUTE)
+    assert world.ticket().status is Status.OPEN
+    world.load(policy_of(a_probe_rule(id="slower", moved_from=("slow",))))
+    world.says_ms(500)
     assert world.ticket().status is Status.RESOLVED
 
 
