@@ -7,48 +7,30 @@ A verdict passes: the condition (threshold, N of M), no data, quorum, flapping; 
 """
 
 from collections.abc import Mapping, Sequence
-from typing import Final, NamedTuple
+from typing import Final
 
 from msgspec.structs import replace
 
-from rules import flapping, instances, sweeps
-from rules.case import DAEMON, LOOK, Case
-from rules.commands import Accepted, Raise
+from rules import blindness, flapping, instances, sweeps, votes
+from rules.case import LOOK, Case
+from rules.commands import Accepted
 from rules.conditions.base import ORIGIN, Condition
-from rules.events import AlertsReceived, SamplesReceived
+from rules.events import SamplesReceived
 from rules.instances import Evidence
-from rules.instants import HOUR, MINUTE, Instant, Span, format_instant, format_span
+from rules.instants import HOUR, Instant, Span
 from rules.matching import all_hold
-from rules.model import LIVE, Alert, Instance, Labels, Phase, Point, Reading, Sample, Verdict, Window
-from rules.policy import Quorum, Rule
+from rules.model import LIVE, Instance, Labels, Phase, Point, Reading, Sample, Verdict, Window
+from rules.policy import Rule
 from rules.state import WINDOWS_MAX
-from rules.tickets.identity import Route, dedup_labels, fingerprint, key_of
+from rules.tickets.identity import Route, dedup_labels, key_of
 from rules.tickets.timeline import What
+from rules.votes import Vote
 
-BLIND_TOLD_AFTER: Final[Span] = 30 * MINUTE
 LOOK_WITHIN: Final[Span] = HOUR
 _GRAVEST: Final = (
     "opened", "reopened", "joined", "held", "suppressed", "would_open", "pending", "open", "recovering", "resolved",
     "taken", "repeat", "out_of_order", "duplicate", "too_many_series",
 )  # fmt: skip
-
-
-class Report(NamedTuple):
-    """What one series of an instance says, and until when that counts."""
-
-    window: Window
-    verdict: Verdict
-    until: Instant
-
-
-class Vote(NamedTuple):
-    """What all series of an instance say together."""
-
-    verdict: Verdict
-    blind: bool = False  # too few report for any verdict
-    since: Instant = 0  # blind since when
-    next: Instant | None = None  # when this may change though nothing comes
-    settled: bool = False  # the verdict is silence's, or time's: it needs no further sample to go on
 
 
 def received(case: Case, event: SamplesReceived, routes: Sequence[tuple[Sample, tuple[Route, ...]]]) -> Accepted:
@@ -123,16 +105,16 @@ def evaluate(case: Case, rule: Rule, instance: Instance, mine: Window | None, at
     if mine is not None and rule.id in case.policy.dependents and at > instance.judged_at:
         instance = replace(instance, judged_at=at)
     if mine is not None and len(windows) == 1 and not condition.timed and _plain(rule, instance):
-        vote = Vote(mine.verdict, next=_deadline(case, rule, mine))
+        vote = Vote(mine.verdict, next=votes.deadline_of(case, rule, mine))
         if instance.phase is Phase.OK and vote.verdict is not Verdict.BAD:
             return _look_by(case, instance, vote.next), "taken"
     else:
-        vote = _voted(case, rule, condition, instance, windows)
-        instance = _sight(case, rule, instance, vote)
+        vote = votes.voted(case, rule, condition, instance, windows)
+        instance = blindness.seen(case, rule, instance, vote)
         if vote.blind and rule.no_data is not None and rule.no_data.then == "hold":
             if instance.phase is Phase.OPEN:  # what it depends on may be known, though nothing is of itself
                 instance = instances.linked(case, instance, rule, at)
-            return case.look_at(instance, _blind_look(rule, instance)), "taken"
+            return case.look_at(instance, blindness.look_by(rule, instance)), "taken"
     verdict, before = vote.verdict, instance
     if rule.flap is not None or instance.states:
         instance, verdict = _flapped(case, rule, instance, verdict, at, spoken=mine is not None)
@@ -182,7 +164,7 @@ def _newest(rule: Rule, verdict: Verdict, windows: Mapping[str, Window]) -> Inst
     condition = rule.condition
     if condition is None:
         return None
-    return max([one.at for one in windows.values() if _now(condition, one) is verdict], default=None)
+    return max([one.at for one in windows.values() if votes.verdict_of(condition, one) is verdict], default=None)
 
 
 def _reached(rule: Rule, instance: Instance, newest: Instant) -> bool:
@@ -213,164 +195,6 @@ def _worst(windows: Mapping[str, Window]) -> Window | None:
     return max(windows.values(), key=lambda one: (one.verdict is Verdict.BAD, one.at, one.fingerprint), default=None)
 
 
-# ---------------------------------------------------------------- no data and quorum
-def _deadline(case: Case, rule: Rule, window: Window, *, blind: bool = False) -> Instant | None:
-    """When a series counts as silent. What ticketd could not hear while it was down is no silence of the sender's."""
-    if rule.no_data is None:
-        return None
-    deadline = window.heard_at + rule.no_data.after
-    down, started = case.state.down_at, case.state.started_at
-    if not blind and window.heard_at < started and deadline > down:
-        return deadline + started - down
-    return deadline
-
-
-def _voted(case: Case, rule: Rule, condition: Condition, instance: Instance, windows: Mapping[str, Window]) -> Vote:
-    every = [one for one in windows.values() if not one.expected] or list(windows.values())
-    if condition.timed:
-        return _timed(case, condition, every)
-    fresh: list[Report] = []
-    silent: list[Report] = []
-    for one in every:
-        deadline = _deadline(case, rule, one, blind=instance.blind_at is not None)
-        report = Report(one, _now(condition, one), case.now if deadline is None else deadline)
-        (fresh if deadline is None or case.now < deadline else silent).append(report)
-    then = "hold" if rule.no_data is None else rule.no_data.then
-    if rule.quorum is not None:
-        vote = _quorate(case, rule.quorum, fresh, silent, then)
-        ever = {one.labels.get(rule.quorum.by, "") for one in every} if vote.settled and then == "open" else ()
-        return _awaiting(case, rule, instance, vote) if ever and len(ever) < rule.quorum.min_reporting else vote
-    last = [one.verdict for one in silent]
-    if not fresh:
-        return _silent(then, last, max([one.until for one in silent], default=case.now))
-    held = last if then == "hold" else [Verdict.BAD if then == "open" else Verdict.CLEAR] * len(last)
-    verdict = _together([*[one.verdict for one in fresh], *held])
-    return Vote(verdict, next=_ahead(case, fresh), settled=bool(last) and then == "open")
-
-
-def _ahead(case: Case, fresh: list[Report]) -> Instant | None:
-    """When the next of those that report counts as silent."""
-    return min([one.until for one in fresh if one.until > case.now], default=None)
-
-
-def _now(condition: Condition, window: Window) -> Verdict:
-    """What a series says by the condition of today."""
-    if window.judged == condition.digest:
-        return window.verdict
-    if window.judged[:ORIGIN] != condition.digest[:ORIGIN]:
-        return Verdict.BETWEEN
-    return condition.judge(window.points, window.labels, window.at)
-
-
-def _together(verdicts: list[Verdict]) -> Verdict:
-    """Bad when any is bad, clear when all are."""
-    if Verdict.BAD in verdicts:
-        return Verdict.BAD
-    return Verdict.BETWEEN if Verdict.BETWEEN in verdicts else Verdict.CLEAR
-
-
-def _silent(then: str, last: list[Verdict], since: Instant) -> Vote:
-    """Nobody reports: what was said last is held, or silence is bad, or clear."""
-    match then:
-        case "open":
-            return Vote(Verdict.BAD, blind=True, since=since, settled=True)
-        case "ok":
-            return Vote(Verdict.CLEAR, blind=True, since=since, settled=True)
-        case _:
-            return Vote(_together(last) if last else Verdict.BETWEEN, blind=True, since=since)
-
-
-def _timed(case: Case, condition: Condition, every: list[Window]) -> Vote:
-    """Verdicts that time changes: judged now, and again when the next is due."""
-    verdicts = [condition.judge(one.points, one.labels, max(case.now, one.at)) for one in every]
-    due = [when for one in every if (when := condition.due(one.points, case.now)) is not None]
-    return Vote(_together(verdicts) if verdicts else Verdict.BETWEEN, next=min(due, default=None), settled=True)
-
-
-def _quorate(case: Case, quorum: Quorum, fresh: list[Report], silent: list[Report], then: str) -> Vote:
-    """Each value of the label counts once, the worst that it says; too few that report are blind."""
-    voices: dict[str, Verdict] = {}
-    for one in fresh:
-        name = one.window.labels.get(quorum.by, "")
-        voices[name] = one.verdict if name not in voices else _together([voices[name], one.verdict])
-    if len(voices) < quorum.min_reporting:
-        return _silent(then, [], _lost(case, quorum, [*fresh, *silent]))
-    bad = sum([verdict is Verdict.BAD for verdict in voices.values()])
-    not_clear = sum([verdict is not Verdict.CLEAR for verdict in voices.values()])
-    verdict = (
-        Verdict.BAD if bad >= quorum.at_least else Verdict.CLEAR if not_clear < quorum.at_least else Verdict.BETWEEN
-    )
-    return Vote(verdict, next=_ahead(case, fresh))
-
-
-def _awaiting(case: Case, rule: Rule, instance: Instance, vote: Vote) -> Vote:
-    """Where too few voices have ever been heard, the others have as long to report as they may be silent."""
-    since = case.now if instance.blind_at is None else instance.blind_at
-    due = since + (rule.no_data.after if rule.no_data is not None else 0)
-    return vote if case.now >= due else Vote(Verdict.BETWEEN, blind=True, since=since, next=due)
-
-
-def _lost(case: Case, quorum: Quorum, every: list[Report]) -> Instant:
-    """Since when too few voices report."""
-    until: dict[str, Instant] = {}
-    for one in every:
-        name = one.window.labels.get(quorum.by, "")
-        until[name] = max(until.get(name, one.until), one.until)
-    ended = sorted(until.values(), reverse=True)
-    return min(ended[quorum.min_reporting - 1], case.now) if len(ended) >= quorum.min_reporting else case.now
-
-
-def _sight(case: Case, rule: Rule, instance: Instance, vote: Vote) -> Instance:
-    """Keep since when it is blind; with its sight back, the clocks that were frozen go on."""
-    if vote.blind:
-        return instance if instance.blind_at is not None else _told(case, rule, replace(instance, blind_at=vote.since))
-    if instance.blind_at is None:
-        return instance
-    gone = max(0, case.now - instance.blind_at)
-    if rule.no_data is not None and rule.no_data.then == "hold" and instance.since is not None:
-        instance = replace(instance, since=instance.since + gone)
-    if instance.blind_told:
-        for name in rule.ids:  # it may have been told under a former one
-            case.add(Raise(blindness(name, instance, case.now, firing=False)))
-    return replace(instance, blind_at=None, blind_told=False)
-
-
-def _blind_look(rule: Rule, instance: Instance) -> Instant | None:
-    """When people are to be told that it is blind; never where silence is good or bad, or nobody is told anything."""
-    if instance.blind_at is None or instance.blind_told or rule.shadow:
-        return None
-    if rule.no_data is None or rule.no_data.then != "hold":
-        return None
-    return instance.blind_at + BLIND_TOLD_AFTER
-
-
-def _told(case: Case, rule: Rule, instance: Instance) -> Instance:
-    """Once blind for long, people are told that the rule sees nothing."""
-    due = _blind_look(rule, instance)
-    if due is None or due > case.now:
-        return instance
-    case.add(Raise(blindness(rule.id, instance, case.now, firing=True)))
-    return replace(instance, blind_told=True)
-
-
-def blindness(rule_id: str, instance: Instance, at: Instant, *, firing: bool) -> AlertsReceived:
-    """Ticketd's own alert about a rule that has had no data for long, or has it again."""
-    labels = {"alertname": "TicketdRuleBlind", "rule": rule_id, "severity": "warning"}
-    since = instance.blind_at if instance.blind_at is not None else at
-    which = ", ".join(f"{name}={value}" for name, value in sorted(instance.labels.items()))
-    alert = Alert(
-        fingerprint=fingerprint({**labels, "instance": instance.key}),
-        firing=firing, labels=labels, starts_at=since, ends_at=None if firing else at,
-        annotations={
-            "summary": f"rule {rule_id} has had no data for {format_span(BLIND_TOLD_AFTER)}: it can neither open nor"
-            " resolve",
-            "description": f"Nothing was heard of {which or 'it'} since {format_instant(since)}. Look at what sends"
-            " these samples, and at the way from there to ticketd.",
-        },
-    )  # fmt: skip
-    return AlertsReceived(source=DAEMON, sender=DAEMON, received_at=at, alerts=(alert,))
-
-
 # ---------------------------------------------------------------- flapping
 def _flapped(
     case: Case, rule: Rule, instance: Instance, verdict: Verdict, at: Instant, *, spoken: bool
@@ -388,7 +212,7 @@ def looked(case: Case, instance: Instance, rule: Rule) -> tuple[Instance, str]:
     if not any(_sees(rule, instance, one.labels) for one in case.windows(instance.key).values()):
         _note_left(case, rule, instance)
         return instance, "taken"
-    instance = _told(case, rule, instance)
+    instance = blindness.told(case, rule, instance)
     return evaluate(case, rule, instance, None, case.now)
 
 
