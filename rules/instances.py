@@ -12,7 +12,7 @@ from msgspec.structs import replace
 
 from rules import dependencies
 from rules.case import Case
-from rules.instants import Instant, Span, format_span
+from rules.instants import SECOND, Instant, Span, format_span
 from rules.model import LIVE, Instance, Phase, Reading, Timer
 from rules.policy import Rule
 from rules.tickets import linking, opening
@@ -20,6 +20,7 @@ from rules.tickets.identity import subject_of_instance
 
 FOR: Final = "for"
 KEEP: Final = "keep_firing_for"
+ASK_AGAIN: Final[Span] = 5 * SECOND  # how often a parent that is waited for is asked whether it was judged meanwhile
 
 
 class Evidence(NamedTuple):
@@ -120,7 +121,8 @@ def _pend(case: Case, instance: Instance, rule: Rule, seen: Evidence) -> tuple[I
         if parent is not None:
             return replace(instance, phase=Phase.SUPPRESSED, since=None, asked_at=None, by=parent.rule), "suppressed"
         if until is not None:
-            return case.look_at(replace(instance, asked_at=asked_at), until + case.now - seen.at), "pending"
+            again = min(until, seen.at + ASK_AGAIN) + case.now - seen.at
+            return case.look_at(replace(instance, asked_at=asked_at), again), "pending"
     labels = seen.reading.labels if seen.reading is not None else instance.labels
     held = f" for {format_span(rule.pending_for)}" if rule.pending_for else ""
     return opening.entered_open(

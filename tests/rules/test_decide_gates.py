@@ -83,6 +83,15 @@ def test_a_parent_that_turns_bad_while_it_is_waited_for_suppresses() -> None:
     assert (world.phase(), world.instance().by) == ("suppressed", "edge")
 
 
+def test_a_waiting_child_goes_on_soon_after_its_parent_was_judged() -> None:
+    world = family().says_ms(500, probe="edge")
+    world.forward(SECOND).says_ms(900)
+    world.forward(11 * SECOND).says_ms(500, probe="edge")
+    assert world.phase() == "pending"
+    world.forward(5 * SECOND)
+    assert world.phase() == "open", "it asks every five seconds"
+
+
 def test_a_child_that_recovers_while_it_waits_asks_for_nothing() -> None:
     world = family().says_ms(500, probe="edge")
     world.forward(SECOND).says_ms(900, 500)
