@@ -81,14 +81,18 @@ class Written:
         if known is None:
             return
         for rule, more in batch.opened.items():
-            was = known.get(rule) or Tally(rule)
-            known[rule] = Tally(rule, max(0, was.open + more), was.storm)
+            was = known.get(rule)
+            count = more if was is None else was.open + more
+            if count > 0 or (was is not None and was.storm is not None):
+                known[rule] = Tally(rule, max(0, count), None if was is None else was.storm)
+            else:
+                known.pop(rule, None)
         for rule, storm in batch.storms.items():
-            was = known.get(rule) or Tally(rule)
-            known[rule] = Tally(rule, was.open, storm)
-        for rule in (*batch.opened, *batch.storms):
-            if known.get(rule) == Tally(rule):
-                del known[rule]
+            was = known.get(rule)
+            if storm is not None or (was is not None and was.open):
+                known[rule] = Tally(rule, 0 if was is None else was.open, storm)
+            else:
+                known.pop(rule, None)
 
 
 def _found_alike(prior: Instance | None, instance: Instance) -> bool:

@@ -37,6 +37,7 @@ def remembering(request: pytest.FixtureRequest, opened: Opened, monkeypatch: pyt
     if request.param == "too many":
         monkeypatch.setattr(bond_index, "GROUP_MAX", 2)
         monkeypatch.setattr(bonds, "GROUP_MAX", 2)
+        monkeypatch.setattr(bonds, "statements", bonds.Statements)  # compiled anew, and not kept for others
     return opened(0 if request.param == "forgotten" else 10_000)
 
 
@@ -148,6 +149,7 @@ def test_what_is_not_ok_comes_page_by_page_in_the_order_of_keys(
     opened: Opened, dense: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(bonds, "DENSE", dense)
+    monkeypatch.setattr(bonds, "statements", bonds.Statements)
     store, phases = opened(50), list(Phase)
     count = 2 * PAGE
     every = range(1, count + 1)
