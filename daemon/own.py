@@ -10,9 +10,9 @@ from rules.events import AlertsReceived
 from rules.instants import Instant
 from rules.language import Problem
 from rules.model import Alert
-from rules.tickets.identity import fingerprint
+from rules.tickets.identity import OWN, fingerprint
 
-SOURCE: Final = "ticketd"
+SOURCE: Final = OWN
 PROBLEMS_SHOWN: Final = 20
 
 

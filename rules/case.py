@@ -14,10 +14,10 @@ from rules.instants import Instant
 from rules.model import LIVE, Delivery, Instance, Phase, Series, Status, Ticket, Timer, Window
 from rules.policy import Policy, Rule
 from rules.state import Bond, State
-from rules.tickets.identity import subject_of_instance, subject_of_ticket
+from rules.tickets.identity import OWN, subject_of_instance, subject_of_ticket
 from rules.tickets.timeline import What, entry
 
-DAEMON: Final = "ticketd"
+DAEMON: Final = OWN
 LOOK: Final = "look"  # the timer of an instance that is to be judged though nothing may come
 _NOTHING: Final[Mapping[str, Any]] = {}
 

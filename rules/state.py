@@ -140,9 +140,14 @@ class State:
             self.tallies[ticket.rule] = change
 
 
+def live_change(ticket: Ticket, was: Status | None) -> int:
+    """1 where a ticket became live, -1 where it no longer is, else 0; `was`: its status before, None for a new one."""
+    return (ticket.status in LIVE) - (was in LIVE)
+
+
 def tallied(tally: Tally | None, ticket: Ticket, was: Status | None) -> Tally | None:
     """The rule's tally after a ticket's status went from `was` to what it is; None: nothing changes."""
-    delta = (ticket.status in LIVE) - (was in LIVE)
+    delta = live_change(ticket, was)
     if not delta:
         return None
     tally = tally or Tally(ticket.rule)

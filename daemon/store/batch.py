@@ -7,7 +7,6 @@ from collections import defaultdict
 from collections.abc import Sequence
 
 from daemon.store.errors import ConflictError
-from daemon.store.rows import LIVE
 from rules.commands import (
     Cancel,
     Command,
@@ -22,6 +21,7 @@ from rules.commands import (
     Schedule,
 )
 from rules.model import Delivery, Entry, Instance, Sender, Sending, Series, Status, Ticket, Timer, Window
+from rules.state import live_change
 
 
 class Batch:
@@ -90,7 +90,7 @@ class Batch:
         """As `rules.state.tallied` does, but as what is to be added."""
         if ticket.status is was:
             return
-        more = (ticket.status in LIVE) - (was in LIVE)
+        more = live_change(ticket, was)
         if more and ticket.storm:
             self.storms[ticket.rule] = ticket.id if more > 0 else None
         elif more:

@@ -12,11 +12,10 @@ from typing import Any, Final
 import msgspec
 
 from daemon.store.errors import ValueRefusedError
-from rules import model
-from rules.model import Delivery, Entry, Instance, Sender, Sending, Series, Tally, Ticket, Timer, Window
+from rules.model import LIVE, Delivery, Entry, Instance, Sender, Sending, Series, Tally, Ticket, Timer, Window
 
 Row = tuple[Any, ...]
-LIVE: Final = tuple(sorted(model.LIVE, key=lambda status: status is not model.Status.OPEN))  # a tuple hashes nothing
+
 
 _encode: Final = msgspec.json.Encoder().encode
 
