@@ -17,8 +17,10 @@ from rules.instances import Evidence
 from rules.instants import MINUTE, SECOND, Instant, format_instant
 from rules.model import Alert, Instance, Phase, Reading, Sender, Series, Timer, Verdict
 from rules.policy import Rule
+from rules.response import telling
 from rules.state import EXPIRING_MAX
 from rules.tickets.identity import Route, fingerprint, subject_of_instance
+from rules.tickets.opening import name_of
 
 STALE_WITHIN: Final = 10 * MINUTE  # two Alertmanagers may repeat a firing after its resolve for so long
 EXPIRE: Final = "expire"
@@ -99,6 +101,8 @@ def _fires(
     instance, word = instances.bad(case, _judged(case, instance, route.rule), route.rule, since, seen)
     if instance.flapping:
         flapping.told(case, before, instance, case.now)
+    if series is None and was is Phase.OPEN and (ticket := case.ticket(instance.ticket)) is not None:
+        telling.joined(case, ticket, f"{name_of(alert.labels)} fires too")
     case.put_instance(_expire_at(case, instance, alert.expires_at), was)
     return word
 

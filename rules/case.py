@@ -9,10 +9,21 @@ from typing import Any, Final
 
 from msgspec.structs import replace
 
-from rules.commands import Cancel, Command, Deliver, PutInstance, PutSeries, PutTicket, PutWindow, Record, Schedule
+from rules.commands import (
+    Cancel,
+    Command,
+    Deliver,
+    PutInstance,
+    PutPlan,
+    PutSeries,
+    PutTicket,
+    PutWindow,
+    Record,
+    Schedule,
+)
 from rules.instants import Instant
 from rules.model import LIVE, Delivery, Instance, Phase, Series, Status, Ticket, Timer, Window
-from rules.policy import Policy, Rule
+from rules.policy import Escalation, Policy, Rule
 from rules.state import Bond, State
 from rules.tickets.identity import OWN, subject_of_instance, subject_of_ticket
 from rules.tickets.timeline import What, entry
@@ -30,6 +41,7 @@ class Case:
         "_drafts",
         "_groups",
         "_instances",
+        "_plans",
         "_series",
         "_storms",
         "_tallies",
@@ -55,6 +67,7 @@ class Case:
         self._windows: dict[str, dict[str, Window]] = {}
         self._tallies: dict[str, int] = {}  # rule -> by how many its live tickets have grown
         self._storms: dict[str, int] = {}  # rule -> its storm ticket
+        self._plans: dict[str, Escalation] = {}
         self.next_id = state.next_ticket  # of the next ticket to be opened
 
     # ---- reading: what this desk changed hides what the state holds
@@ -108,7 +121,24 @@ class Case:
         drafted = self._groups.get(group_key)
         return self.ticket(self.state.groups.get(group_key) if drafted is None else drafted)
 
+    def plan(self, digest: str) -> Escalation | None:
+        """An escalation as a run began with it."""
+        return self._plans.get(digest) or self.state.plans.get(digest)
+
+    def drafts(self) -> list[tuple[Ticket, Status | None]]:
+        """The tickets changed so far, each with its status before; None: it is new."""
+        was = self._was
+        return [(ticket, was[number]) for number, ticket in self._drafts.items()]
+
     # ---- changing
+    def keep_plan(self, escalation: Escalation) -> str:
+        """See to it that an escalation can be read later as it is now. Its digest."""
+        digest = self.policy.plans.get(escalation.id, "")
+        if digest not in self.state.plans and digest not in self._plans:
+            self._plans[digest] = escalation
+            self._commands.append(PutPlan(digest, escalation))
+        return digest
+
     def open(self, ticket: Ticket) -> Ticket:
         """A new ticket, made with `next_id` and version 1."""
         self.next_id += 1

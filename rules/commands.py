@@ -5,7 +5,22 @@ transaction. `Decision` is what `decide` gives back.
 """
 
 from rules.events import AlertsReceived
-from rules.model import Delivery, Entry, Instance, Noun, Phase, Sender, Series, Status, Ticket, Timer, Window
+from rules.model import (
+    Breach,
+    Delivery,
+    Entry,
+    Instance,
+    Noun,
+    Pace,
+    Phase,
+    Sender,
+    Series,
+    Status,
+    Ticket,
+    Timer,
+    Window,
+)
+from rules.policy import Escalation
 
 
 class PutTicket(Noun, frozen=True):
@@ -74,6 +89,26 @@ class PutSender(Noun, frozen=True):
     sender: Sender
 
 
+class PutBreach(Noun, frozen=True):
+    """Insert a breach (`new`; one that is there already is a conflict), or replace it by its superseded value."""
+
+    breach: Breach
+    new: bool
+
+
+class PutPace(Noun, frozen=True):
+    """Insert or replace what is known of the messages to one address."""
+
+    pace: Pace
+
+
+class PutPlan(Noun, frozen=True):
+    """Keep an escalation as it reads now, by its digest, so that runs can go by it; one that is there stays."""
+
+    digest: str
+    escalation: Escalation
+
+
 class Raise(Noun, frozen=True):
     """Decide this event of ticketd's own too, in the same transaction (its own troubles are alerts like others)."""
 
@@ -91,6 +126,9 @@ Command = (
     | Deliver
     | PutDelivery
     | PutSender
+    | PutBreach
+    | PutPace
+    | PutPlan
     | Raise
 )
 
@@ -119,10 +157,15 @@ class Denied(Noun, frozen=True):
 
 
 class Attempt(Noun, frozen=True):
-    """A delivery may go out now, as this attempt of this ticket's (both as committed). None: not to be sent."""
+    """A delivery may go out now, as this attempt of this ticket's (both as committed). None: not to be sent.
+
+    `ticket` None: it is about no ticket. `others`: further deliveries to the same address, sent in the same message,
+    each with its ticket.
+    """
 
     delivery: Delivery | None
     ticket: Ticket | None
+    others: tuple[tuple[Delivery, Ticket | None], ...] = ()
 
 
 class Noted(Noun, frozen=True):

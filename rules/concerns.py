@@ -11,6 +11,7 @@ from rules import alerts, dependencies, instances, sweeps
 from rules.case import LOOK
 from rules.events import (
     AlertsReceived,
+    Confirmed,
     Delivered,
     DeliveryDue,
     Event,
@@ -23,7 +24,9 @@ from rules.events import (
 )
 from rules.model import Alert, Sample
 from rules.policy import Policy
+from rules.response import handoffs, promises
 from rules.response.outbox import siblings
+from rules.response.pacing import paced
 from rules.state import Concerns
 from rules.tickets.answers import request_key
 from rules.tickets.identity import Route, Router, dedup_labels
@@ -76,14 +79,26 @@ def _open_requested(event: OpenRequested, _: Policy, into: Concerns) -> None:
         into.requests.add(request_key(event.request))
 
 
-def _delivery_due(event: DeliveryDue, _: Policy, into: Concerns) -> None:
+def _delivery_due(event: DeliveryDue, policy: Policy, into: Concerns) -> None:
     into.deliveries.add(event.key)
+    method = paced(policy, event.key)
+    if method is not None:
+        into.beside.add(event.key)
+        if method.throttle is not None:
+            into.paces.add((method.kind, method.address))
 
 
 def _delivered(event: Delivered, policy: Policy, into: Concerns) -> None:
     into.deliveries.add(event.key)
+    into.deliveries.update(key for key, _ in event.others)
     if event.outcome != "delivered":  # the person's next channel may have to follow at once
-        into.deliveries.update(siblings(event.key, policy))
+        for key in (event.key, *(other for other, _ in event.others)):
+            into.deliveries.update(siblings(key, policy))
+
+
+def _confirmed(event: Confirmed, policy: Policy, into: Concerns) -> None:
+    into.deliveries.add(event.key)
+    into.deliveries.update(siblings(event.key, policy))
 
 
 def _alerts(event: AlertsReceived, policy: Policy, into: Concerns) -> None:
@@ -135,6 +150,10 @@ def _timer(event: TimerFired, policy: Policy, into: Concerns) -> None:
     ticket = ticket_of(event.subject)
     if ticket is not None:
         into.tickets.add(ticket)
+        if event.kind == promises.SLA:
+            into.breaches.add(ticket)
+        return
+    if event.subject.startswith(handoffs.PREFIX):
         return
     if sweeps.is_walk(event.subject):
         if (page := sweeps.page(policy, event.subject)) is not None:
@@ -163,4 +182,5 @@ _BY_EVENT: Final[Mapping[type[Any], Callable[[Any, Policy, Concerns], None]]] = 
     OpenRequested: _open_requested,
     DeliveryDue: _delivery_due,
     Delivered: _delivered,
+    Confirmed: _confirmed,
 }

@@ -11,10 +11,11 @@ from msgspec.structs import replace
 
 from rules import alerts, dependencies, instances, samples, sweeps
 from rules.case import LOOK, Case
-from rules.commands import Answer, Decision, Noted
+from rules.commands import Answer, Decision, Done, Noted
 from rules.concerns import routes, sample_routes, ticket_of
 from rules.events import (
     AlertsReceived,
+    Confirmed,
     Delivered,
     DeliveryDue,
     Event,
@@ -28,7 +29,7 @@ from rules.events import (
 from rules.instants import Instant
 from rules.model import Instance, Reading, Ticket
 from rules.policy import Policy
-from rules.response import escalation, outbox
+from rules.response import escalation, handoffs, outbox, promises
 from rules.state import State
 from rules.tickets import answers, opening
 
@@ -38,6 +39,9 @@ def decide(state: State, event: Event, now: Instant, policy: Policy) -> Decision
     case = Case(state, now, policy)
     answer = _BY_EVENT[type(event)](case, event)
     dependencies.wake(case)
+    promises.settle(case)
+    if type(answer) is Done:
+        answer = replace(answer, ticket=case.ticket(answer.ticket.id) or answer.ticket)  # as it is in the end
     return Decision(case.commands(), answer)
 
 
@@ -51,14 +55,18 @@ _BY_EVENT: Final[Mapping[type[Any], Callable[[Case, Any], Answer]]] = {
     OpenRequested: answers.opened,
     DeliveryDue: outbox.due,
     Delivered: outbox.outcome,
+    Confirmed: outbox.confirmed,
 }
 
 
 def still_holds(ticket: Ticket, event: TimerFired) -> bool:
     """Whether a ticket's timer is still meant: every answer, hold or reopening raises the generation and voids it.
 
-    A step's timer is meant for one instant, too, so that two daemons that fire it at once take one step.
+    A step's timer is meant for one instant, too, so that two daemons that fire it at once take one step. That of the
+    promises is meant for one instant and for nothing else: no answer ends what was promised.
     """
+    if event.kind == promises.SLA:
+        return ticket.judge_at == event.due_at
     if event.kind == escalation.ESCALATE and (ticket.run is None or ticket.run.next_at != event.due_at):
         return False
     return ticket.generation == event.generation
@@ -69,13 +77,18 @@ def _timer(case: Case, event: TimerFired) -> str:
     if sweeps.is_walk(event.subject):
         case.cancel(event.subject, event.kind)
         return sweeps.walked(case, event.subject, event.kind)
+    if event.subject.startswith(handoffs.PREFIX):
+        case.cancel(event.subject, event.kind)
+        return handoffs.fired(case, event.subject.removeprefix(handoffs.PREFIX))
     if ticket_id is None:
         case.cancel(event.subject, event.kind)  # the row goes first: what the timer leads to may set it anew
         instance = case.instance(event.subject[2:])
         return _instance_timer(case, event, instance) if instance is not None else "no such instance"
     ticket = case.ticket(ticket_id)
     if ticket is not None and not still_holds(ticket, event):
-        if ticket.generation != event.generation:  # else its row has been set anew, for a later instant
+        if (
+            ticket.generation != event.generation and event.kind != promises.SLA
+        ):  # else its row has been set anew, for a later instant
             case.cancel(event.subject, event.kind, event.generation)
         return f"void: set for generation {event.generation}, which is over or has gone on (now {ticket.generation})"
     case.cancel(event.subject, event.kind, event.generation)
@@ -83,6 +96,8 @@ def _timer(case: Case, event: TimerFired) -> str:
         return "no such ticket"
     if event.kind == escalation.ESCALATE:
         return escalation.timer_fired(case, ticket, event.due_at)
+    if event.kind == promises.SLA:
+        return promises.fired(case, ticket)
     return opening.timer_fired(case, ticket, event.kind)
 
 

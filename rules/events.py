@@ -41,7 +41,7 @@ class Actor(Noun, frozen=True):
     """Who asks: `by` is the contact, `via` the way in, `operator` the token's name when an operator acts for them."""
 
     by: str
-    via: str = "api"  # "api", "link"
+    via: str = "api"  # "api", "link", or the kind of notifier whose message was answered
     operator: str | None = None
 
 
@@ -105,6 +105,15 @@ class Delivered(Noun, frozen=True):
     reference: str = ""
     reason: str = ""
     retry_after: int | None = None  # µs, the provider's wish
+    others: tuple[tuple[str, int], ...] = ()  # (key, attempt) of the deliveries that went in the same message
+
+
+class Confirmed(Noun, frozen=True):
+    """What a provider said later of a message that it had taken. `outcome`: delivered, failed (for good)."""
+
+    key: str
+    outcome: str
+    reason: str = ""
 
 
 Event = (
@@ -116,5 +125,6 @@ Event = (
     | TimerFired
     | DeliveryDue
     | Delivered
+    | Confirmed
     | PolicyLoaded
 )

@@ -61,6 +61,9 @@ class Purpose(StrEnum):
     PAGE = "page"
     ANSWERED = "answered"
     RESOLVED = "resolved"
+    JOINED = "joined"  # another problem joined a ticket that this person has acknowledged
+    PROMISE = "promise"  # a share of the time that an SLA allows has passed
+    HANDOFF = "handoff"  # a turn on call begins or ends; it is about no ticket
 
 
 class Sending(StrEnum):
@@ -192,6 +195,12 @@ class Run(Noun, frozen=True):
     reached: bool = False  # whether anybody was told in this round
     paused: bool = False  # it does not run, and goes on when what the ticket depends on has recovered
     left: int = 0  # µs of the wait that were left when it paused
+    plan: str = ""  # the digest of the escalation's text that it goes by; "" before it goes by any
+    since: Instant = 0  # when its position was told
+    waiting: bool = False  # its position is not told yet: that waits for opening hours
+    untold: bool = False  # its position is not told yet: that waits for the end of another's wait
+    empty: bool = False  # its last round reached nobody, and the steps are tried again
+    moved: int = 0  # how often it went over to another text of its escalation
 
 
 class Told(Noun, frozen=True):
@@ -200,6 +209,27 @@ class Told(Noun, frozen=True):
     contact: str
     kind: str
     address: str
+
+
+class Mark(Noun, frozen=True):
+    """Something that stopped or started the clocks of a ticket: appended, never changed.
+
+    `what`: "answered" (by a person), "paused" (a hold), "running" (released, reopened), "stopped" (it was resolved).
+    """
+
+    at: Instant
+    what: str
+    why: str = ""
+
+
+class Judged(Noun, frozen=True):
+    """A share of the time allowed that has passed, and that is on record as a breach or a warning."""
+
+    clock: str
+    version: str
+    share: int  # percent
+    told: bool = True  # False: people had been told of that share already, by another version of the target
+    superseded: bool = False
 
 
 class Ticket(Noun, frozen=True):
@@ -242,6 +272,12 @@ class Ticket(Noun, frozen=True):
     storm: bool = False  # it stands for all problems of its rule beyond `max_open`
     linked: int = 0  # how many of the attached instances are bad because of what they depend on
     orphaned: bool = False  # no file holds its rule any more, and its timeline says so
+    marks: tuple[Mark, ...] = ()  # since it was opened, when both of its clocks began to run
+    judged: tuple[Judged, ...] = ()
+    judge_at: Instant | None = None  # when its `sla` timer is due
+    acknowledgers: tuple[str, ...] = ()  # contacts, where a step wants several: those who have acknowledged
+    held_why: str = ""
+    joined_at: Instant = 0  # until when further problems are told of by a notice that is on its way
 
 
 class Entry(Noun, frozen=True):
@@ -283,12 +319,44 @@ class Delivery(Noun, frozen=True):
     created_at: Instant
     due_at: Instant
     tier: str = ""
+    note: str = ""  # of a notice: what it is about, in a sentence
+    bundled: int = 0  # µs of waiting for others of the same address that `due_at` holds
     state: Sending = Sending.DUE
     attempt: int = 0
     deadline_at: Instant | None = None
     possible_repeat: bool = False
     reference: str = ""  # what the provider called it
     error: str = ""
+    confirmed: bool = False  # the provider has had its final word
+    lead: str = ""  # the key of the delivery in whose message it was sent, where that is another
+
+
+class Breach(Noun, frozen=True):
+    """A share of an SLA's time that passed: below 100 a warning. Unique by ticket, clock, version and share.
+
+    Never deleted: what a later policy, priority or calendar judges otherwise is superseded.
+    """
+
+    ticket: int
+    clock: str  # "respond", "resolve"
+    version: str  # of the target: the time allowed and the calendar it is counted in
+    share: int  # percent
+    sla: str
+    priority: Priority
+    due_at: Instant  # when that share had passed
+    observed_at: Instant
+    overrun: int  # µs between the two
+    cause: str  # a sentence: what the ticket was waiting for then
+    superseded_at: Instant | None = None
+    superseded_by: str = ""  # why, in a sentence
+
+
+class Pace(Noun, frozen=True):
+    """When messages to one address were last sent, oldest first: what throttling counts."""
+
+    kind: str
+    address: str
+    sent: tuple[Instant, ...] = ()
 
 
 class Sender(Noun, frozen=True):
@@ -321,3 +389,8 @@ class Message(Noun, frozen=True):
     links: tuple[Link, ...] = ()
     possible_repeat: bool = False
     at: Instant = 0  # when the attempt was decided
+    token: str = ""  # proves that an answer is to this very message; "": it cannot be answered
+    actions: tuple[str, ...] = ()  # what buttons and keys may offer to this contact
+    callback: str = ""  # where the channel reports back: an URL to which a kind adds its name; "" nowhere
+    language: str = "en"
+    others: tuple[str, ...] = ()  # keys of the further deliveries that this message stands for

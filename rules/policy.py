@@ -6,14 +6,22 @@ The one law: a policy is complete and consistent; every reference in it resolves
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import Final
+from hashlib import sha256
+from typing import TYPE_CHECKING, Final
+
+from msgspec import to_builtins
+from msgspec.json import encode
 
 from rules.conditions.base import Condition
 from rules.instants import HOUR, MINUTE, Instant, Span
 from rules.matching import Matcher, RuleIndex, all_hold
 from rules.model import PRIORITIES, Labels, Priority
 from rules.recurrence import Cron
+from rules.response.feeds import Feed
 from rules.templates import Template
+
+if TYPE_CHECKING:
+    from rules.response.calendar import Book
 
 CATCH_ALL: Final = "catch-all"
 MAX_OPEN: Final = 100  # live tickets of a rule before a storm ticket takes the rest
@@ -131,6 +139,7 @@ class Rule:
     description: Template | None = None
     labels: Mapping[str, str] = field(default_factory=dict)  # added to the ticket's
     escalation: str | None = None
+    sla: str | None = None
     reopen_within: Span = HOUR
     condition: Condition | None = None  # over samples
     quorum: Quorum | None = None
@@ -159,13 +168,26 @@ class Rule:
 
 
 @dataclass(frozen=True, slots=True)
+class Throttle:
+    """At most `at_most` messages within any span of `per`; what is more waits, and then goes in one message."""
+
+    at_most: int
+    per: Span
+
+
+@dataclass(frozen=True, slots=True)
 class Method:
-    """One way to reach a contact. `kind` is a notifier's; `priorities` None: all."""
+    """One way to reach a contact. `kind` is a notifier's; `priorities` None: all.
+
+    `bundle`: messages wait so long for others, and go as one. P1 passes bundling and throttling.
+    """
 
     kind: str
     address: str
     after: Span = 0
     priorities: frozenset[Priority] | None = None
+    bundle: Span = 0
+    throttle: Throttle | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -184,14 +206,21 @@ class Contact:
 
 @dataclass(frozen=True, slots=True)
 class Rotation:
-    """Contacts who take turns: `who[0]` from `first`, the next `every` later, and so on around.
+    """Contacts who take turns: `who[0]` from `first`, the next after their turn, and so on around.
 
-    `first` is an instant of the schedule's own clock (`rules.localtime`) and `every` is counted there too, at least 1h.
+    `first` is an instant of the schedule's own clock (`rules.localtime`), and turns are counted there too. A turn lasts
+    `every`, at least 1h; or `months`, from day `day` of a month (the last of a shorter one) to that day of another; or
+    as long as `lengths` say, one after the other, and from the beginning again. The others are 0 and empty then.
     """
 
     who: tuple[str, ...]
     every: Span
     first: int
+    months: int = 0
+    day: int = 0
+    lengths: tuple[Span, ...] = ()
+    during: "Calendar | None" = None  # the hours in which it gives anybody at all; None: always
+    layer: int = 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -205,13 +234,41 @@ class ScheduleOverride:
 
 
 @dataclass(frozen=True, slots=True)
+class ScheduleFeed:
+    """Turns kept in a calendar elsewhere: the feed `name` of config.toml. `feed` None: there is no copy of it yet.
+
+    `people`: the contacts whom its events can mean, by address and name as `rules.response.feeds.named` writes them.
+    """
+
+    name: str
+    layer: int = 1
+    feed: Feed | None = None
+    people: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+
+    def ids(self) -> frozenset[str]:
+        """The contacts whom any of its events means."""
+        events = self.feed.named if self.feed is not None else ()
+        return frozenset(name for one in events for name in one.who(self.people))
+
+
+@dataclass(frozen=True, slots=True)
 class Schedule:
-    """Who is on call when. Each rotation gives one person, and all of them are on call."""
+    """Who is on call when. Of the layers that give somebody at an instant, the highest wins.
+
+    Within a layer each rotation gives one person, each event of a feed those whom it names, and all are on call.
+    """
 
     id: str
     timezone: str = "UTC"
     rotations: tuple[Rotation, ...] = ()
     overrides: tuple[ScheduleOverride, ...] = ()
+    feeds: tuple[ScheduleFeed, ...] = ()
+    handoff_notice: bool = True
+
+    def ids(self) -> frozenset[str]:
+        """Everybody who may ever be on call by it."""
+        turns = frozenset(name for one in self.rotations for name in one.who)
+        return turns.union((one.who for one in self.overrides), *(one.ids() for one in self.feeds))
 
 
 @dataclass(frozen=True, slots=True)
@@ -229,11 +286,15 @@ class Step:
     notify: tuple[Target, ...]
     wait: Span = 5 * MINUTE
     tier: str = ""
+    quorum: int = 1  # so many contacts must acknowledge while this step is the current one
 
 
 @dataclass(frozen=True, slots=True)
 class Escalation:
-    """Steps, `repeat` more rounds of them, then the last resort until somebody answers."""
+    """Steps, `repeat` more rounds of them, then the last resort until somebody answers.
+
+    `on_policy_change`: a run "pin"s the text that it began with, "migrate"s to the new one, or "restart"s with it.
+    """
 
     id: str
     steps: tuple[Step, ...]
@@ -241,10 +302,71 @@ class Escalation:
     last_resort: tuple[Target, ...] = ()
     last_resort_every: Mapping[Priority, Span] = field(default_factory=dict)
     acknowledge_expires: Mapping[Priority, Span] = field(default_factory=dict)
+    hold_until_open: Mapping[Priority, str] = field(default_factory=dict)  # calendars' ids
+    on_policy_change: str = "pin"
 
     def every(self, priority: Priority) -> Span:
         """How often the last resort is told again."""
         return self.last_resort_every.get(priority, LAST_RESORT_EVERY)
+
+
+@dataclass(frozen=True, slots=True)
+class Holidays:
+    """Public holidays: ISO 3166-1 country, and ISO 3166-2 subdivision without the country."""
+
+    country: str
+    subdivision: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Calendar:
+    """When somebody is in, on the calendar's own clock.
+
+    `week`: Monday first, each day's [start, end) in µs after local midnight; an end above 24 h is on the next day.
+    `closed` and `opened` name local days by their number since 1970-01-01: whole days closed, and hours open although
+    the weekday, a closure or a holiday says otherwise.
+    """
+
+    id: str
+    timezone: str = "UTC"
+    week: tuple[tuple[tuple[Span, Span], ...], ...] = ((), (), (), (), (), (), ())
+    holidays: Holidays | None = None
+    closed: Mapping[int, str] = field(default_factory=dict)  # day -> why
+    opened: Mapping[int, tuple[tuple[Span, Span], ...]] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Allowed:
+    """A time allowed: elapsed, or `working`: counted in open hours only."""
+
+    span: Span
+    working: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Allowance:
+    """The time that one clock has, for tickets opened inside the calendar's open hours and outside them."""
+
+    inside: Allowed
+    outside: Allowed
+
+
+@dataclass(frozen=True, slots=True)
+class Promise:
+    """How soon a ticket of one priority is answered and resolved. None: nothing is promised."""
+
+    respond: Allowance | None = None
+    resolve: Allowance | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Sla:
+    """What was promised. `calendar` None: open at all times. `warn_at`: percent, ascending; 100 is always judged."""
+
+    id: str
+    calendar: str | None = None
+    promises: Mapping[Priority, Promise] = field(default_factory=dict)
+    warn_at: tuple[int, ...] = ()
 
 
 @dataclass(frozen=True, eq=False)  # a policy is itself: two loads are two policies, and it can be a key
@@ -260,6 +382,26 @@ class Policy:
     escalations: Mapping[str, Escalation] = field(default_factory=dict)
     default_escalation: str | None = None
     maintenance: tuple[Maintenance, ...] = ()
+    calendars: Mapping[str, Calendar] = field(default_factory=dict)
+    slas: Mapping[str, Sla] = field(default_factory=dict)
+    default_sla: str | None = None
+
+    @cached_property
+    def plans(self) -> Mapping[str, str]:
+        """The digest of each escalation, by id: equal as long as it reads the same."""
+        return {name: digest_of(one) for name, one in self.escalations.items()}
+
+    @cached_property
+    def book(self) -> "Book":
+        """The calendars, to be asked when somebody is in."""
+        from rules.response.calendar import Book  # noqa: PLC0415 - it is made of this file's calendars
+
+        return Book(self.calendars)
+
+    def sla_for(self, rule: Rule | None) -> Sla | None:
+        """By rule, else the default."""
+        name = (rule.sla if rule else None) or self.default_sla
+        return self.slas.get(name) if name else None
 
     @cached_property
     def index(self) -> RuleIndex:
@@ -296,6 +438,11 @@ class Policy:
         """By rule, else the default."""
         name = (rule.escalation if rule else None) or self.default_escalation
         return self.escalations.get(name) if name else None
+
+
+def digest_of(value: object) -> str:
+    """A short name of a frozen value of this file, equal for equal values only."""
+    return sha256(encode(to_builtins(value, str_keys=True, order="deterministic"))).hexdigest()[:16]
 
 
 def gravity(priority: Priority) -> int:

@@ -11,15 +11,32 @@ from typing import Final
 from rules.commands import (
     Command,
     Deliver,
+    PutBreach,
     PutDelivery,
     PutInstance,
+    PutPace,
+    PutPlan,
     PutSender,
     PutSeries,
     PutTicket,
     PutWindow,
 )
 from rules.instants import Instant
-from rules.model import LIVE, Delivery, Instance, Noun, Sender, Series, Status, Tally, Ticket, Window
+from rules.model import (
+    LIVE,
+    Breach,
+    Delivery,
+    Instance,
+    Noun,
+    Pace,
+    Sender,
+    Series,
+    Status,
+    Tally,
+    Ticket,
+    Window,
+)
+from rules.policy import Escalation
 
 EXPIRING_MAX: Final = 500
 WINDOWS_MAX: Final = 1_000  # series of one instance; samples of further ones are refused by name
@@ -45,6 +62,7 @@ class Page(Noun, frozen=True):
 
     bond: Bond | None = None  # the instances of a bond that are not ok; None: all that are not ok
     orphans: str | None = None  # instead: the live tickets of this rule that are not known as orphans
+    live: bool = False  # instead: all live tickets
     after: str = ""
 
 
@@ -74,6 +92,9 @@ class Concerns:
     pages: set[Page] = field(default_factory=set)
     tallies: set[str] = field(default_factory=set)  # rules; the storm ticket of each is loaded too
     all_tallies: bool = False
+    beside: set[str] = field(default_factory=set)  # deliveries, loaded too, of which what waits beside them is wanted
+    paces: set[tuple[str, str]] = field(default_factory=set)  # (kind, address)
+    breaches: set[int] = field(default_factory=set)  # tickets whose breaches are wanted
 
 
 @dataclass(slots=True)
@@ -94,6 +115,10 @@ class State:
     bonds: dict[Bond, tuple[str, ...]] = field(default_factory=dict)  # keys, whose values are in `instances`
     pages: dict[Page, tuple[str, ...]] = field(default_factory=dict)  # keys, or ids of tickets (in `tickets`) as text
     tallies: dict[str, Tally] = field(default_factory=dict)
+    beside: dict[str, tuple[str, ...]] = field(default_factory=dict)  # key -> keys of others due to the same address
+    paces: dict[tuple[str, str], Pace] = field(default_factory=dict)
+    breaches: dict[int, tuple[Breach, ...]] = field(default_factory=dict)
+    plans: dict[str, Escalation] = field(default_factory=dict)  # by digest: those that the loaded tickets' runs go by
     next_ticket: int = 1  # the id of the next ticket to be opened
     started_at: Instant = 0  # when this process began to listen
     down_at: Instant = 0  # when the process before it was last known to listen
@@ -121,6 +146,17 @@ class State:
             elif type(command) is PutSender:
                 sender = command.sender
                 self.senders[sender.name] = sender
+            elif type(command) is PutPace:
+                self.paces[command.pace.kind, command.pace.address] = command.pace
+            elif type(command) is PutPlan:
+                self.plans[command.digest] = command.escalation
+            elif type(command) is PutBreach:
+                self._apply_breach(command.breach)
+
+    def _apply_breach(self, breach: Breach) -> None:
+        known = self.breaches.get(breach.ticket, ())
+        others = tuple(one for one in known if (one.clock, one.version, one.share) != _named(breach))
+        self.breaches[breach.ticket] = (*others, breach)
 
     def _bond(self, instance: Instance) -> None:
         """An instance that is new may be one of a bond's."""
@@ -138,6 +174,10 @@ class State:
         change = tallied(self.tallies.get(ticket.rule), ticket, was)
         if change is not None:
             self.tallies[ticket.rule] = change
+
+
+def _named(breach: Breach) -> tuple[str, str, int]:
+    return breach.clock, breach.version, breach.share
 
 
 def live_change(ticket: Ticket, was: Status | None) -> int:

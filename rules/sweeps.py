@@ -18,6 +18,7 @@ from rules.instants import Instant
 from rules.matching import all_hold
 from rules.model import Instance, Labels, Phase, Point, Timer, Verdict, Window
 from rules.policy import SAMPLED, Policy, Rule
+from rules.response import escalation, handoffs, promises, replanning
 from rules.state import PAGE, Page
 from rules.tickets.answers import MANUAL
 from rules.tickets.identity import (
@@ -31,8 +32,10 @@ from rules.tickets.timeline import What
 
 SWEEP: Final = "sweep"
 ORPHANS: Final = "orphans"
+LIVE_TICKETS: Final = "live_tickets"
 _SWEEP_PREFIX: Final = "S-"
 _ORPHANS_PREFIX: Final = "O-"
+_LIVE_PREFIX: Final = "L-"
 AWAITED_MAX: Final = 1_000  # heartbeats that one rule awaits by name
 
 
@@ -40,6 +43,8 @@ AWAITED_MAX: Final = 1_000  # heartbeats that one rule awaits by name
 def loaded(case: Case) -> str:
     """Begin the sweep, await heartbeats never heard of, and look for tickets whose rule is gone."""
     case.schedule(Timer(_SWEEP_PREFIX, SWEEP, case.now))
+    case.schedule(Timer(_LIVE_PREFIX, LIVE_TICKETS, case.now))
+    handoffs.loaded(case)
     awaited = sum([_await(case, rule, labels) for rule, labels in awaiting(case.policy)])
     gone = [
         tally.rule
@@ -144,6 +149,8 @@ def page(policy: Policy, subject: str) -> Page | None:
     """The page that a timer's subject names; None if it names none (any more)."""
     if subject.startswith(_SWEEP_PREFIX):
         return Page(after=subject.removeprefix(_SWEEP_PREFIX))
+    if subject.startswith(_LIVE_PREFIX):
+        return Page(live=True, after=subject.removeprefix(_LIVE_PREFIX))
     if subject.startswith(_ORPHANS_PREFIX):
         rule_id, after = decode(subject.removeprefix(_ORPHANS_PREFIX), type=tuple[str, str])
         return Page(orphans=rule_id, after=after) if policy.rule(rule_id) is None else None
@@ -154,7 +161,7 @@ def page(policy: Policy, subject: str) -> Page | None:
 
 def is_walk(subject: str) -> bool:
     """Whether a timer's subject is a walk through pages, no ticket and no instance."""
-    return subject.startswith((_SWEEP_PREFIX, _ORPHANS_PREFIX, dependencies.PREFIX))
+    return subject.startswith((_SWEEP_PREFIX, _ORPHANS_PREFIX, _LIVE_PREFIX, dependencies.PREFIX))
 
 
 def walked(case: Case, subject: str, kind: str) -> str:
@@ -166,6 +173,9 @@ def walked(case: Case, subject: str, kind: str) -> str:
     if wanted.orphans is not None:
         for number in found:
             _orphan(case, int(number))
+    elif wanted.live:
+        for number in found:
+            _reviewed(case, int(number))
     else:
         for key in found:
             instance = case.instance(key)
@@ -179,6 +189,8 @@ def walked(case: Case, subject: str, kind: str) -> str:
 def _following(subject: str, wanted: Page, after: str) -> str:
     if wanted.orphans is not None:
         return _ORPHANS_PREFIX + encode((wanted.orphans, after)).decode()
+    if wanted.live:
+        return _LIVE_PREFIX + after
     if wanted.bond is None:
         return _SWEEP_PREFIX + after
     child, labels, _ = decode(subject.removeprefix(dependencies.PREFIX), type=tuple[str, list[tuple[str, str]], str])
@@ -196,6 +208,16 @@ def _movable(policy: Policy, instance: Instance) -> bool:
         return False
     simply_open = instance.phase is Phase.OPEN and instance.parked is None and instance.by is None
     return not simply_open or bool(rule.depends_on) or rule.condition is not None or instance.flapping
+
+
+def _reviewed(case: Case, number: int) -> None:
+    """A live ticket under a new policy: its escalation may read otherwise, and what was promised too."""
+    ticket = case.ticket(number)
+    if ticket is None:
+        return
+    ticket = replanning.adopt(case, ticket)
+    ticket = escalation.reconsider(case, ticket, "the policy was loaded")
+    promises.review(case, ticket)
 
 
 def _orphan(case: Case, number: int) -> None:

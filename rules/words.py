@@ -18,9 +18,9 @@ def shown(text: str) -> str:
     return f"`{line}`" if '"' in line else f'"{line}"'
 
 
-def on_a_line(text: str) -> str:
+def on_a_line(text: str, chars_max: int = SHOWN_CHARS_MAX) -> str:
     """A text without what would leave its line, and not endless."""
-    cut = text if len(text) <= SHOWN_CHARS_MAX else text[: SHOWN_CHARS_MAX - 1] + "…"
+    cut = text if len(text) <= chars_max else text[: chars_max - 1] + "…"
     if cut.isprintable():
         return cut
     return "".join(char if char.isprintable() else char.encode("unicode_escape").decode() for char in cut)

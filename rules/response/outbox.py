@@ -11,10 +11,11 @@ from msgspec.structs import replace
 
 from rules.case import Case
 from rules.commands import Answer, Attempt, Noted, PutDelivery
-from rules.events import Delivered, DeliveryDue
+from rules.events import Confirmed, Delivered, DeliveryDue
 from rules.instants import MINUTE, SECOND, Instant, Span, format_instant, format_span
-from rules.model import Delivery, Purpose, Sending, Status, Ticket
+from rules.model import LIVE, Delivery, Purpose, Sending, Status, Ticket
 from rules.policy import Policy
+from rules.response import pacing
 from rules.tickets.timeline import What
 
 DEADLINE: Final[Span] = 1 * MINUTE
@@ -33,25 +34,44 @@ def backoff(attempt: int) -> Span:
 
 def unwanted(policy: Policy, ticket: Ticket | None, delivery: Delivery) -> str | None:
     """Why this must not be sent any more, or None."""
-    if ticket is None:
+    if ticket is None and delivery.purpose is not Purpose.HANDOFF:
         return "its ticket is not in the store"
     contact = policy.contacts.get(delivery.contact)
     if contact is None or not contact.active:
         return f"{delivery.contact} is no longer a contact of the policy"
     if not any(one.kind == delivery.kind and one.address == delivery.address for one in contact.reach):
         return f"{delivery.contact} is no longer reached by {delivery.kind} at this address"
+    return _moved_on(ticket, delivery) if ticket is not None else None
+
+
+def _moved_on(ticket: Ticket, delivery: Delivery) -> str | None:
+    """Why the ticket no longer asks for this, or None."""
     match delivery.purpose:
         case Purpose.PAGE:
-            if ticket.status is not Status.OPEN:
-                return f"the ticket is {ticket.status.value.replace('_', ' ')}"
-            if ticket.run is None or ticket.run.number != delivery.run:
-                return "its escalation was answered and has begun anew"
+            return _answered(ticket, delivery)
         case Purpose.ANSWERED:
             if ticket.generation != delivery.generation:
                 return "the ticket has moved on"
         case Purpose.RESOLVED:
             if ticket.status not in {Status.RESOLVED, Status.CLOSED}:
                 return "the ticket was reopened"
+        case Purpose.JOINED:
+            if ticket.status is not Status.ACKNOWLEDGED or ticket.acknowledged_by != delivery.contact:
+                return "the ticket has moved on"
+        case Purpose.PROMISE:
+            if ticket.status not in LIVE:
+                return f"the ticket is {ticket.status.value}"
+    return None
+
+
+def _answered(ticket: Ticket, delivery: Delivery) -> str | None:
+    """Why nobody is to be paged of the ticket any more, or None."""
+    if ticket.status is not Status.OPEN:
+        return f"the ticket is {ticket.status.value.replace('_', ' ')}"
+    if ticket.run is None or ticket.run.number != delivery.run:
+        return "its escalation was answered and has begun anew"
+    if delivery.contact in ticket.acknowledgers:
+        return f"{delivery.contact} has acknowledged it: others are waited for"
     return None
 
 
@@ -67,16 +87,50 @@ def due(case: Case, event: DeliveryDue) -> Answer:
         return _unknown(case, ticket, delivery, "no answer came back before ticketd stopped or its deadline passed")
     if delivery.state is not Sending.DUE or delivery.due_at > case.now:
         return Noted(f"it is {delivery.state.value}")
+    if (why := _fit(case, ticket, delivery)) is not None:
+        return Noted(why)
+    method = pacing.paced(case.policy, delivery.key)
+    others: list[tuple[Delivery, Ticket | None]] = []
+    if method is not None:
+        until = pacing.not_before(case, method, delivery)
+        if until is not None and method.throttle is not None:
+            return _delay(case, ticket, delivery, until, pacing.words(method.throttle))
+        pacing.counted(case, method, delivery)
+        for other in pacing.company(case, delivery):
+            beside = case.ticket(other.ticket)
+            if _fit(case, beside, other) is None:
+                others.append((_mark(case, other, lead=delivery.key), beside))
+    return Attempt(_mark(case, delivery), ticket, tuple(others))
+
+
+def _mark(case: Case, delivery: Delivery, lead: str = "") -> Delivery:
+    return _put(
+        case, delivery, state=Sending.SENDING, attempt=delivery.attempt + 1, deadline_at=case.now + DEADLINE, lead=lead
+    )
+
+
+def _delay(case: Case, ticket: Ticket | None, delivery: Delivery, until: Instant, why: str) -> Answer:
+    """It waits, and may go with others then. Said once, however often it has to wait."""
+    bundled = delivery.bundled + until - delivery.due_at
+    _put(case, delivery, due_at=until, bundled=bundled, error=why)
+    if delivery.error != why:
+        whom = f"{delivery.contact} by {delivery.kind}"
+        _record(case, ticket, delivery, What.DELAYED, f"{whom} is told later: {why}")
+    return Noted(f"not before {format_instant(until)}: {why}")
+
+
+def _fit(case: Case, ticket: Ticket | None, delivery: Delivery) -> str | None:
+    """Withdraws what is not wanted any more, and puts off what has to be quiet. None: it may go out now."""
     why = unwanted(case.policy, ticket, delivery)
-    if why is not None or ticket is None:
-        _put(case, delivery, state=Sending.WITHDRAWN, error=why or "")
+    if why is not None:
+        _put(case, delivery, state=Sending.WITHDRAWN, error=why)
         _record(case, ticket, delivery, What.WITHDRAWN, f"not sent to {delivery.contact} by {delivery.kind}: {why}")
-        return Noted(f"withdrawn: {why}")
-    if delivery.purpose is Purpose.PAGE and (until := _held_until(case, ticket)) is not None:
+        return f"withdrawn: {why}"
+    quiet = delivery.purpose in {Purpose.PAGE, Purpose.PROMISE} and ticket is not None
+    if quiet and ticket is not None and (until := _held_until(case, ticket)) is not None:
         _put(case, delivery, due_at=until)
-        return Noted(f"not before {format_instant(until)}: its ticket is quiet until then")
-    sending = _put(case, delivery, state=Sending.SENDING, attempt=delivery.attempt + 1, deadline_at=case.now + DEADLINE)
-    return Attempt(sending, ticket)
+        return f"not before {format_instant(until)}: its ticket is quiet until then"
+    return None
 
 
 def _held_until(case: Case, ticket: Ticket) -> Instant | None:
@@ -87,11 +141,17 @@ def _held_until(case: Case, ticket: Ticket) -> Instant | None:
 
 
 def outcome(case: Case, event: Delivered) -> Answer:
-    """What one attempt came to."""
-    delivery = case.state.deliveries.get(event.key)
+    """What one attempt came to, for all deliveries that went in its message."""
+    for key, attempt in event.others:
+        _outcome(case, event, key, attempt)
+    return _outcome(case, event, event.key, event.attempt)
+
+
+def _outcome(case: Case, event: Delivered, key: str, attempt: int) -> Answer:
+    delivery = case.state.deliveries.get(key)
     if delivery is None:
         return Noted("no such delivery")
-    if delivery.state is not Sending.SENDING or delivery.attempt != event.attempt:
+    if delivery.state is not Sending.SENDING or delivery.attempt != attempt:
         return Noted(f"too late: it is {delivery.state.value}, attempt {delivery.attempt}")
     ticket = case.ticket(delivery.ticket)
     whom = f"{delivery.contact} by {delivery.kind}"
@@ -118,6 +178,26 @@ def outcome(case: Case, event: Delivered) -> Answer:
             then = _give_way(case, delivery)
             _record(case, ticket, delivery, What.FAILED, f"{whom} failed for good{tries}: {event.reason}{then}")
     return Noted(event.outcome)
+
+
+def confirmed(case: Case, event: Confirmed) -> Answer:
+    """What the provider says later of a message: doubled, late and out of order, so the first final word counts."""
+    delivery = case.state.deliveries.get(event.key)
+    if delivery is None:
+        return Noted("no such delivery")
+    ticket = case.ticket(delivery.ticket)
+    whom = f"{delivery.contact} by {delivery.kind}"
+    known = delivery.state in {Sending.DELIVERED, Sending.UNKNOWN, Sending.SENDING}
+    if event.outcome == "failed" and known and not delivery.confirmed:
+        _put(case, delivery, state=Sending.FAILED, deadline_at=None, error=event.reason[:500], confirmed=True)
+        then = _give_way(case, delivery)
+        _record(case, ticket, delivery, What.FAILED, f"{whom} failed for good, its provider says: {event.reason}{then}")
+        return Noted("failed")
+    if event.outcome == "delivered" and known and not delivery.confirmed:
+        _put(case, delivery, state=Sending.DELIVERED, deadline_at=None, error="", confirmed=True)
+        _record(case, ticket, delivery, What.CONFIRMED, f"{whom} has got it, its provider says")
+        return Noted("confirmed")
+    return Noted(f"nothing new: it is {delivery.state.value}")
 
 
 def siblings(key: str, policy: Policy) -> list[str]:
@@ -166,8 +246,14 @@ def _noun(delivery: Delivery) -> str:
             return "page"
         case Purpose.ANSWERED:
             return "notice of the answer"
-        case _:
+        case Purpose.RESOLVED:
             return "notice of the end"
+        case Purpose.JOINED:
+            return "notice of what has joined"
+        case Purpose.PROMISE:
+            return "notice of the time promised"
+        case _:
+            return "notice of a handoff"
 
 
 def _put(case: Case, delivery: Delivery, **changes: Any) -> Delivery:

@@ -10,7 +10,7 @@ from rules.events import Actor, OpenRequested, Refused, Responded
 from rules.instants import HOUR, format_instant
 from rules.model import Purpose, Status, Ticket
 from rules.policy import gravity
-from rules.response import escalation
+from rules.response import escalation, telling
 from rules.response.authority import refusal
 from rules.tickets import opening
 from rules.tickets.identity import digest, subject_of_ticket
@@ -19,6 +19,7 @@ from rules.tickets.timeline import What
 
 MANUAL = "manual"
 NOTE_MAX = 10_000
+REFUSALS = (403, 409)  # those that stand on the timeline; the others never were an answer
 
 
 def request_key(request: str) -> str:
@@ -39,19 +40,25 @@ def responded(case: Case, event: Responded) -> Answer:
         return Denied(404, f"there is no ticket T-{event.ticket}")
     if event.action not in ACTIONS:
         return Denied(404, f"there is no action {event.action!r}: it is one of {', '.join(ACTIONS)}")
+    answer = _judged(case, ticket, event)
+    if type(answer) is Denied and answer.status in REFUSALS:
+        case.record(ticket, What.REFUSED, f"{event.action} refused: {answer.reason}", who(event.actor),
+                    {"action": event.action, "via": event.actor.via})  # fmt: skip
+    return answer
+
+
+def _judged(case: Case, ticket: Ticket, event: Responded) -> Answer:
     why_not = refusal(case.policy, event.actor.by, event.action, ticket.labels)
     if why_not is not None:
-        case.record(ticket, What.REFUSED, f"{event.action} refused: {why_not}", who(event.actor),
-                    {"action": event.action, "via": event.actor.via})  # fmt: skip
         return Denied(403, why_not)
+    target = move(ticket.status, event.action)
+    if target == SAME:  # harmless, however old what was answered is
+        return Done(ticket, changed=False, note=f"T-{ticket.id} is {_state(ticket)} already")
     if event.generation is not None and event.generation != ticket.generation:
         return Denied(
             409, f"T-{ticket.id} has changed since (generation {ticket.generation}, not {event.generation}):"
             f" it is {_state(ticket)} now", "generation",
         )  # fmt: skip
-    target = move(ticket.status, event.action)
-    if target == SAME:
-        return Done(ticket, changed=False, note=f"T-{ticket.id} is {_state(ticket)} already")
     if not isinstance(target, Status):
         return Denied(409, f"T-{ticket.id} cannot {event.action}: {target}")
     return _ACTIONS[event.action](case, ticket, event)
@@ -71,20 +78,45 @@ def _data(event: Responded, **more: object) -> dict[str, object]:
 
 
 def _acknowledge(case: Case, ticket: Ticket, event: Responded) -> Answer:
+    if ticket.status is Status.OPEN and (partly := _partly(case, ticket, event)) is not None:
+        return partly
     if ticket.status is Status.ON_HOLD:
         case.cancel(subject_of_ticket(ticket.id), opening.HOLD_ENDS)
     ticket = escalation.stop(case, ticket)
     ticket = case.edit(
         ticket, status=Status.ACKNOWLEDGED, generation=ticket.generation + 1, acknowledged_at=case.now,
-        acknowledged_by=event.actor.by, held_until=None, held_from=None,
+        acknowledged_by=event.actor.by, held_until=None, held_from=None, held_why="",
     )  # fmt: skip
     ticket = case.record(ticket, What.ACKNOWLEDGED, _because(event, "acknowledges"), who(event.actor), _data(event))
     escalation.expect_follow_up(case, ticket)
     return _answered(case, ticket, event)
 
 
+def _partly(case: Case, ticket: Ticket, event: Responded) -> Answer | None:
+    """Where the step wants several, one acknowledgement is put on record and others are waited for.
+
+    None: it is the last that was wanted, or the only one.
+    """
+    wanted, by = escalation.quorum(case, ticket), event.actor.by
+    known = ticket.acknowledgers
+    count = len({*known, by})
+    if wanted <= 1:
+        return None
+    if count < wanted and by in known:
+        return Done(ticket, changed=False, note=f"{by} has acknowledged it already: {count} of {wanted}")
+    if by not in known:
+        ticket = case.edit(ticket, acknowledgers=(*known, by))
+    if count >= wanted:
+        return None
+    ticket = case.record(
+        ticket, What.PARTLY, _because(event, f"acknowledges: {count} of {wanted}"), who(event.actor),
+        _data(event, count=count, wanted=wanted),
+    )  # fmt: skip
+    return Done(ticket, changed=True, note=f"{count} of {wanted} have acknowledged it: the escalation goes on")
+
+
 def _answered(case: Case, ticket: Ticket, event: Responded) -> Answer:
-    return Done(escalation.notify_told(case, ticket, Purpose.ANSWERED, event.actor.by), changed=True)
+    return Done(telling.notify_told(case, ticket, Purpose.ANSWERED, event.actor.by), changed=True)
 
 
 def _hold(case: Case, ticket: Ticket, event: Responded) -> Answer:
@@ -97,8 +129,9 @@ def _hold(case: Case, ticket: Ticket, event: Responded) -> Answer:
     back = ticket.held_from if ticket.status is Status.ON_HOLD else ticket.status
     ticket = escalation.stop(case, ticket)
     ticket = case.edit(
-        ticket, status=Status.ON_HOLD, generation=ticket.generation + 1, held_until=event.until, held_from=back
-    )
+        ticket, status=Status.ON_HOLD, generation=ticket.generation + 1, held_until=event.until, held_from=back,
+        held_why=event.note[:NOTE_MAX],
+    )  # fmt: skip
     until = format_instant(event.until)
     ticket = case.record(
         ticket, What.HELD, _because(event, f"puts it on hold until {until}"), who(event.actor),
@@ -149,10 +182,10 @@ def _escalate(case: Case, ticket: Ticket, event: Responded) -> Answer:
         case.cancel(subject, opening.HOLD_ENDS)
     ticket = case.edit(
         ticket, status=Status.OPEN, generation=ticket.generation + 1, acknowledged_at=None, acknowledged_by=None,
-        held_until=None, held_from=None,
+        held_until=None, held_from=None, held_why="",
     )  # fmt: skip
     ticket = case.record(ticket, What.ESCALATED, _because(event, "escalates it"), who(event.actor), _data(event))
-    return Done(escalation.advance(case, ticket, f"{event.actor.by} escalates"), changed=True)
+    return Done(escalation.advance(case, ticket, f"{event.actor.by} escalates", by_hand=True), changed=True)
 
 
 def _priority(case: Case, ticket: Ticket, event: Responded) -> Answer:

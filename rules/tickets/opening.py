@@ -12,7 +12,7 @@ from rules.case import DAEMON, Case
 from rules.instants import HOUR, format_instant
 from rules.model import LIVE, Instance, Labels, Purpose, Reading, Status, Ticket
 from rules.policy import Rule, gravity
-from rules.response import escalation
+from rules.response import escalation, telling
 from rules.templates import Template
 from rules.tickets.identity import storm_key, subject_of_ticket
 from rules.tickets.lifecycle import move
@@ -166,6 +166,8 @@ def name_of(labels: Labels) -> str:
 def _attach(case: Case, instance: Instance, rule: Rule, ticket: Ticket, labels: Labels, why: str) -> Instance:
     ticket = case.edit(ticket, attached=ticket.attached + 1)
     ticket = case.record(ticket, What.JOINED, f"{why}: joins this ticket", data={"key": instance.key})
+    if ticket.status is Status.ACKNOWLEDGED:
+        ticket = telling.joined(case, ticket, f"{name_of(labels)} has joined it")
     escalation.balance(case, ticket, "not all of its problems come from what they depend on")
     raise_priority(case, ticket, rule, labels)
     return replace(instance, ticket=ticket.id)
@@ -190,13 +192,14 @@ def raise_priority(case: Case, ticket: Ticket, rule: Rule, labels: Labels) -> No
 def rerun_if_idle(case: Case, ticket: Ticket, why: str) -> None:
     """A graver ticket whose escalation does not run starts a run: an answer to a milder one does not answer this."""
     if ticket.run is not None and (ticket.run.running or ticket.run.paused):
+        escalation.reconsider(case, ticket, why)
         return
     if ticket.status is not Status.OPEN:
         case.cancel(subject_of_ticket(ticket.id), escalation.ACK_EXPIRES)
         case.cancel(subject_of_ticket(ticket.id), HOLD_ENDS)
         ticket = case.edit(
             ticket, status=Status.OPEN, generation=ticket.generation + 1, acknowledged_at=None, acknowledged_by=None,
-            held_until=None, held_from=None,
+            held_until=None, held_from=None, held_why="",
         )  # fmt: skip
     escalation.start(case, ticket, why)
 
@@ -225,10 +228,10 @@ def resolve(case: Case, ticket: Ticket, why: str, *, who: str, by: str | None, f
     ticket = escalation.stop(case, ticket)
     ticket = case.edit(
         ticket, status=Status.RESOLVED, generation=ticket.generation + 1, resolved_at=case.now, resolved_by=by,
-        held_until=None, held_from=None,
+        held_until=None, held_from=None, held_why="",
     )  # fmt: skip
     ticket = case.record(ticket, What.RESOLVED, why, who, data={"forced": True} if forced else {})
-    ticket = escalation.notify_told(case, ticket, Purpose.RESOLVED, by)
+    ticket = telling.notify_told(case, ticket, Purpose.RESOLVED, by)
     if ticket.attached:
         case.schedule_for(ticket, RESOLVE_EXPIRES, case.now + RESOLVE_EXPIRES_AFTER, gravity(ticket.priority))
     case.schedule_for(ticket, CLOSES, case.now + ticket.reopen_within, 4)
@@ -294,7 +297,7 @@ def release(case: Case, ticket: Ticket, why: str, *, who: str) -> Ticket:
     case.cancel(subject_of_ticket(ticket.id), HOLD_ENDS)
     back = ticket.held_from or Status.OPEN
     ticket = case.edit(
-        ticket, status=back, generation=ticket.generation + 1, held_until=None, held_from=None
+        ticket, status=back, generation=ticket.generation + 1, held_until=None, held_from=None, held_why=""
     )  # fmt: skip
     ticket = case.record(ticket, What.RELEASED, why, who)
     if back is Status.OPEN:

@@ -49,6 +49,15 @@ class What(StrEnum):
     RESUMED = "escalation_resumed"
     FLAPPING = "flapping"
     ORPHANED = "rule_removed"
+    EMPTY_ROUND = "empty_round"
+    WAITING = "waiting_for_hours"
+    PARTLY = "acknowledged_in_part"
+    REPLANNED = "escalation_changed"
+    CONFIRMED = "delivery_confirmed"
+    DELAYED = "delivery_delayed"
+    WARNED = "sla_warning"
+    BREACHED = "sla_breached"
+    CORRECTED = "sla_corrected"
     REFUSED = "refused"
 
 

@@ -27,8 +27,11 @@ MUTANTS_MAX: Final = 20_000
 LEFT_OUT: Final = "left out"
 SECTIONS: Final = ("defaults", "templates", "rules", "maintenance")
 _WORDS: Final = frozenset(
-    {"id", "extends", "title", "description", "why", "labels", "escalation", "moved_from", "source", "until", "field"}
-)
+    {
+        "id", "extends", "title", "description", "why", "labels", "escalation", "sla", "moved_from", "source", "until",
+        "field",
+    }
+)  # fmt: skip
 _NEEDED: Final = frozenset({"when", "match", "impact", "urgency"})  # a rule is none without them
 _FLIPS: Final[Mapping[str, tuple[str, ...]]] = {
     ">": (">=", "<"), ">=": (">", "<"), "<": ("<=", ">"), "<=": ("<", ">"), "==": ("!=",), "!=": ("==",),

@@ -49,6 +49,7 @@ NAMES_MAX: Final = 20  # firing series told by name
 _DONE: Final = frozenset({Sending.DELIVERED, Sending.FAILED, Sending.WITHDRAWN, Sending.UNKNOWN})
 
 Listener = Callable[[Instant, Event, Decision], None]
+BESIDE_MAX: Final = 50
 _Due = tuple[Instant, int, int, str, str]  # when, timer (0) or delivery (1), gravity, subject or key, kind
 
 
@@ -160,7 +161,7 @@ class World:
         concerns(event, self.policy, wanted)
         if (
             wanted.looked or wanted.bonds or wanted.expiring or wanted.samples or wanted.pages or wanted.firing
-            or self._asked > ASKED_MAX
+            or wanted.beside or self._asked > ASKED_MAX
         ):  # fmt: skip
             self._fulfil(wanted)
         self._asked += 1
@@ -188,6 +189,7 @@ class World:
                     bonds.update(wanted.bonds_of(instance))
         state.bonds = {bond: self._bond(bond) for bond in bonds}
         state.pages = {page: self._page(page) for page in wanted.pages}
+        state.beside = {key: self._beside(key) for key in wanted.beside}
         for asked in self._sets:
             asked.clear()
         wanted.bonds_of = None
@@ -227,7 +229,24 @@ class World:
             keys = tuple(sorted(keys, key=lambda key: key not in not_ok)[:BOND_MAX])
         return keys
 
+    def _beside(self, key: str) -> tuple[str, ...]:
+        """Deliveries that are due are few enough to look through: they are kept only until they are sent."""
+        rows = self.state.deliveries
+        one = rows.get(key)
+        if one is None:
+            return ()
+        channel = (one.contact, one.kind, one.address)
+        found = [
+            (other.due_at, other.key) for other in rows.values()
+            if other.state is Sending.DUE and other.key != key
+            and (other.contact, other.kind, other.address) == channel
+        ]  # fmt: skip
+        return tuple([name for _, name in sorted(found)[:BESIDE_MAX]])
+
     def _page(self, page: Page) -> tuple[str, ...]:
+        if page.live:
+            numbers = sorted(one for of in self._live.values() for one in of)
+            return tuple([str(one) for one in numbers if one > int(page.after or 0)][:PAGE])
         if page.orphans is not None:
             after = int(page.after or 0)
             live = [one for one in self._live.get(page.orphans, ()) if not self.state.tickets[one].orphaned]
@@ -379,7 +398,8 @@ class World:
             return
         answer = self._step(DeliveryDue(key)).answer
         if isinstance(answer, Attempt) and answer.delivery is not None:
-            self._step(Delivered(key, answer.delivery.attempt, "delivered"))
+            others = tuple([(other.key, other.attempt) for other, _ in answer.others])
+            self._step(Delivered(key, answer.delivery.attempt, "delivered", others=others))
 
     # ---- forgetting
     def _forget_series(self, key: str, fingerprint: str) -> None:
@@ -417,6 +437,7 @@ class World:
         if ticket is not None and ticket.status is Status.CLOSED and not self._held.get(number):
             self._held.pop(number, None)
             del self.state.tickets[number]
+            self.state.breaches.pop(number, None)
 
 
 def _values(instance: Instance, names: tuple[str, ...]) -> tuple[str, ...]:

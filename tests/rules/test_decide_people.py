@@ -286,3 +286,20 @@ def test_two_daemons_that_fire_one_timer_take_one_step(world: World) -> None:
         world.feed(TimerFired(timer.subject, timer.kind, timer.generation, timer.due_at))
     world.forward(0)
     assert [who for _, who in world.pages()] == ["amina", "omar"]
+
+
+def test_every_refusal_is_on_the_timeline_a_stale_or_impossible_answer_too(world: World, denied: CheckDenied) -> None:
+    world.fires()
+    denied(world.says("amina", "escalate", generation=9), 409)
+    denied(world.says("amina", "close"), 409)
+    denied(world.says("guest", "acknowledge"), 403)
+    denied(world.says("amina", "hold", note="why"), 400)  # which was no answer yet
+    assert world.told().count("refused") == 3
+
+
+def test_what_is_in_force_already_is_harmless_however_old_the_answer_is(world: World) -> None:
+    world.fires()
+    world.says("omar", "acknowledge", generation=1)
+    again = world.says("amina", "acknowledge", generation=1)
+    assert isinstance(again, Done)
+    assert (again.changed, "omar" in again.note) == (False, True)

@@ -13,6 +13,7 @@ from rules.commands import (
     Cancel,
     Command,
     Deliver,
+    PutBreach,
     PutDelivery,
     PutInstance,
     PutTicket,
@@ -38,7 +39,7 @@ from rules.events import (
 )
 from rules.instants import MINUTE, SECOND, Instant, format_span, parse_instant
 from rules.matching import matcher
-from rules.model import LIVE, Alert, Entry, Instance, Phase, Purpose, Sample, Sending, Series, Ticket, Timer
+from rules.model import LIVE, Alert, Breach, Entry, Instance, Phase, Purpose, Sample, Sending, Series, Ticket, Timer
 from rules.policy import (
     CATCH_ALL,
     Choice,
@@ -125,6 +126,9 @@ class World:
         self.timers: dict[tuple[str, str], Timer] = {}
         self.entries: dict[int, list[Entry]] = {}
         self.sent: list[tuple[str, str, str]] = []  # (when, purpose, contact)
+        self.by: list[str] = []  # for each of `sent`, the kind of channel
+        self.messages: list[tuple[Instant, int]] = []  # when, and how many deliveries went in it
+        self.breaches: dict[tuple[int, str, str, int], Breach] = {}
         self.outcome = "delivered"
 
     # ---- what can happen
@@ -141,6 +145,7 @@ class World:
         self.state.firing = dict.fromkeys(wanted.firing, ("ErrorRate",))
         self._bonds(wanted)
         self.state.pages = {one: self._page(one) for one in wanted.pages}
+        self.state.beside = {key: self._beside(key) for key in wanted.beside}
         decision = decide(self.state, event, self.now, self.policy)
         assert decide(self.state, event, self.now, self.policy) == decision, "deciding twice must say the same"
         follow = [self._carry_out(command) for command in decision.commands]
@@ -161,7 +166,20 @@ class World:
             bond: tuple(key for key, one in sorted(self.state.instances.items()) if bond.holds(one)) for bond in bonds
         }
 
+    def _beside(self, key: str) -> tuple[str, ...]:
+        rows = self.state.deliveries
+        one = rows.get(key)
+        found = [
+            other for other in rows.values()
+            if one is not None and other.key != key and other.state is Sending.DUE
+            and (other.contact, other.kind, other.address) == (one.contact, one.kind, one.address)
+        ]  # fmt: skip
+        return tuple(other.key for other in sorted(found, key=lambda other: other.due_at)[:50])
+
     def _page(self, page: Page) -> tuple[str, ...]:
+        if page.live:
+            live = [one.id for one in self.state.tickets.values() if one.status in LIVE]
+            return tuple(str(one) for one in sorted(live) if one > int(page.after or 0))[:PAGE]
         if page.orphans is not None:
             found = [
                 str(one.id) for one in self.state.tickets.values() if one.id > int(page.after or 0)
@@ -197,6 +215,10 @@ class World:
             case PutWindow(window=window):
                 of = self.state.windows.get(window.key, {}).get(window.fingerprint)
                 assert window.version == (of.version + 1 if of else 1)
+            case PutBreach(breach=breach, new=new):
+                same = (breach.ticket, breach.clock, breach.version, breach.share)
+                assert (same not in self.breaches) == new, "a breach is put on record once"
+                self.breaches[same] = breach
             case Deliver(delivery=delivery):
                 assert delivery.key not in self.state.deliveries, "an idempotency key is used once"
             case PutDelivery(delivery=delivery, was_state=was_state, was_attempt=was_attempt):
@@ -284,12 +306,14 @@ class World:
         answer = self.feed(DeliveryDue(key))
         if isinstance(answer, Attempt):
             assert answer.delivery is not None
-            repeat = "?" if answer.delivery.possible_repeat else ""
-            self.sent.append(
-                (format_span(self.now - START), answer.delivery.purpose.value + repeat, answer.delivery.contact)
-            )
+            for one in (answer.delivery, *(other for other, _ in answer.others)):
+                repeat = "?" if one.possible_repeat else ""
+                self.sent.append((format_span(self.now - START), one.purpose.value + repeat, one.contact))
+                self.by.append(one.kind)
+            self.messages.append((self.now, 1 + len(answer.others)))
+            others = tuple((other.key, other.attempt) for other, _ in answer.others)
             if self.outcome != "crash":
-                self.feed(Delivered(key, answer.delivery.attempt, self.outcome, reason="as told"))
+                self.feed(Delivered(key, answer.delivery.attempt, self.outcome, reason="as told", others=others))
 
     # ---- looking
     def instance(self, rule: str = "slow", **labels: str) -> Instance:
