@@ -20,7 +20,7 @@ from rules.localtime import Local, exists, instant_of, local_of
 from rules.matcher_syntax import parse_matcher
 from rules.matching import Matcher
 from rules.model import PRIORITIES
-from rules.policy import ACTIONS
+from rules.policy import ACTIONS, Allowed, Throttle
 from rules.recurrence import Cron
 from rules.templates import Template
 from rules.words import meant, meant_or_list, shown
@@ -28,14 +28,18 @@ from rules.words import meant, meant_or_list, shown
 ID_CHARS_MAX: Final = 100
 REPEAT_MAX: Final = 1_000
 PERCENT_MAX: Final = 100
+THROTTLE_MAX: Final = 1_000  # messages to one address whose times are kept
+MONTH_DAYS_MAX: Final = 31
+MONTHS_MAX: Final = 120  # of one turn
 SHARE_MAX: Final = 1_000  # percent of a time allowed that a warning can wait for
 NAMED_MAX: Final = 3  # words of a closed list that documents name instead of the list's name
 T = TypeVar("T")
 _ID: Final = re.compile(rf"[A-Za-z0-9_][A-Za-z0-9_.-]{{0,{ID_CHARS_MAX - 1}}}")
 _NUMBER: Final = re.compile(r"0|[1-9][0-9]{0,8}")
-_DECIMAL: Final = re.compile(r"-?(?:0|[1-9][0-9]{0,17})(?:\.[0-9]{1,18})?(?:[eE][+-]?[0-9]{1,3})?")
+_DECIMAL: Final = re.compile(r"-?(?:0|[1-9][0-9]{0,17})(?:\.[0-9]{1,30})?(?:[eE][+-]?[0-9]{1,3})?")
 _DATE: Final = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}", re.ASCII)
 _LOCAL: Final = re.compile(r"([0-9]{4}-[0-9]{2}-[0-9]{2})[T ]([0-9]{2}:[0-9]{2})", re.ASCII)
+_MONTHS: Final = re.compile(r"([0-9]{1,3})mo", re.ASCII)
 _CLOCK: Final = re.compile(r"([0-9]{2}):([0-9]{2})", re.ASCII)
 WEEKDAYS: Final = ("mon", "tue", "wed", "thu", "fri", "sat", "sun")
 _LANGUAGE: Final = re.compile(r"[A-Za-z]{2,3}(-[A-Za-z0-9]{2,8})*")
@@ -129,10 +133,10 @@ def _percent(text: str) -> float:
     return number
 
 
-def _share(text: str) -> float:
+def _share(text: str) -> int:
     if not text.endswith("%"):
         raise ValueError(f"{shown(text)} is no percentage such as 75%")
-    number = _decimal(text[:-1])
+    number = _number(text[:-1])
     if not 0 < number <= SHARE_MAX:
         raise ValueError(f"{shown(text)} must lie above 0% and not above {SHARE_MAX}%")
     return number
@@ -188,19 +192,42 @@ def _clock(text: str, *, last: bool = False) -> Span:
 
 
 class Handoff(NamedTuple):
-    """When a rotation goes on to the next: so long after local midnight, on a weekday (0 Monday) or on any day."""
+    """When a rotation goes on to the next: so long after local midnight, on a weekday (0 Monday) or on any day.
+
+    `day`: of the month, the last of a shorter one.
+    """
 
     weekday: int | None
     time: Span
+    day: int | None = None
 
 
 def _handoff(text: str) -> Handoff:
     day, blank, clock = text.rpartition(" ")
     if not blank:
         return Handoff(None, _clock(clock))
+    if day.isdecimal() and day.isascii():
+        if not 1 <= int(day) <= MONTH_DAYS_MAX or day.startswith("0"):
+            raise ValueError(f"{shown(day)} is no day of a month")
+        return Handoff(None, _clock(clock), int(day))
     if day.lower() not in WEEKDAYS:
         raise ValueError(f"{shown(day)} is no weekday{meant_or_list(day, [one.title() for one in WEEKDAYS])}")
     return Handoff(WEEKDAYS.index(day.lower()), _clock(clock))
+
+
+class Every(NamedTuple):
+    """How long a turn is: a span, or so many months (then `span` is 0)."""
+
+    span: Span
+    months: int = 0
+
+
+def _every(text: str) -> Every:
+    if (found := _MONTHS.fullmatch(text)) is None:
+        return Every(_long(text))
+    if not 1 <= (months := int(found[1])) <= MONTHS_MAX:
+        raise ValueError(f"a turn lasts from 1mo to {MONTHS_MAX}mo, not {text}")
+    return Every(0, months)
 
 
 class Hours(NamedTuple):
@@ -220,16 +247,19 @@ def _hours(text: str) -> Hours:
     return hours
 
 
-class Allowed(NamedTuple):
-    """A time allowed: elapsed, or `working`: counted in open hours only."""
-
-    span: Span
-    working: bool
-
-
 def _allowed(text: str) -> Allowed:
     span = text.removesuffix(" working")
-    return Allowed(_long(span), span != text)
+    return Allowed(_long(span), working=span != text)
+
+
+def _throttle(text: str) -> Throttle:
+    number, slash, span = text.partition("/")
+    if not slash:
+        raise ValueError(f"{shown(text)} is not so many messages in a time, such as 10/1h")
+    at_most = _count(number)
+    if at_most > THROTTLE_MAX:
+        raise ValueError(f"at most {THROTTLE_MAX} messages are counted, not {at_most}")
+    return Throttle(at_most, _long(span))
 
 
 def _repeat(text: str) -> int:
@@ -280,7 +310,7 @@ def _timezone(text: str) -> str:
     return text
 
 
-_SPAN_PATTERN: Final = r"([0-9]+y)?([0-9]+w)?([0-9]+d)?([0-9]+h)?([0-9]+m)?([0-9]+s)?([0-9]+ms)?"
+SPAN_PATTERN: Final = r"([0-9]+y)?([0-9]+w)?([0-9]+d)?([0-9]+h)?([0-9]+m)?([0-9]+s)?([0-9]+ms)?"
 _NUMBER_SCHEMA: Final = {"type": ["number", "string"], "pattern": f"^{_DECIMAL.pattern}$"}
 _COUNT_SCHEMA: Final = {"type": ["integer", "string"], "minimum": 1, "pattern": "^[1-9][0-9]{0,8}$"}
 _DATE_PATTERN: Final = f"^{_DATE.pattern}$"
@@ -292,25 +322,27 @@ SpanText = Annotated[
         lru_cache(maxsize=1024)(parse_span),
         "duration",
         type=["string", "integer"],
-        pattern=f"^(0|{_SPAN_PATTERN})$",
+        pattern=f"^(0|{SPAN_PATTERN})$",
         maximum=0,
         minimum=0,
     ),
 ]
-LongSpanText = Annotated[Span, TextOf(_long, "duration", pattern=f"^{_SPAN_PATTERN}$")]
+LongSpanText = Annotated[Span, TextOf(_long, "duration", pattern=f"^{SPAN_PATTERN}$")]
 NumberText = Annotated[float, TextOf(lru_cache(maxsize=1024)(_decimal), "number", **_NUMBER_SCHEMA)]
 CountText = Annotated[int, TextOf(_count, "whole number", **_COUNT_SCHEMA)]
 PercentText = Annotated[
     float,
     TextOf(_percent, "percentage", type=["number", "string"], minimum=0, maximum=PERCENT_MAX, pattern=r"^[0-9.]+%?$"),
 ]
-ShareText = Annotated[float, TextOf(_share, "percentage", pattern=r"^[0-9.]+%$")]
+ShareText = Annotated[int, TextOf(_share, "percentage", pattern=r"^[1-9][0-9]{0,3}%$")]
 DateText = Annotated[Local, TextOf(_day, "date", pattern=_DATE_PATTERN)]
 UntilText = Annotated[Instant, TextOf(_until, "date or time")]
 LocalTimeText = Annotated[Local, TextOf(_local, "local time", pattern=f"^{_LOCAL.pattern}$")]
-HandoffText = Annotated[Handoff, TextOf(_handoff, "weekday and time")]
+HandoffText = Annotated[Handoff, TextOf(_handoff, "day and time")]
+EveryText = Annotated[Every, TextOf(_every, "duration", pattern=rf"^({_MONTHS.pattern}|{SPAN_PATTERN})$")]
 HoursText = Annotated[Hours, TextOf(_hours, "hours", pattern=r"^\s*[0-9]{2}:[0-9]{2}\s*-\s*[0-9]{2}:[0-9]{2}\s*$")]
-AllowedText = Annotated[Allowed, TextOf(_allowed, "duration", pattern=rf"^{_SPAN_PATTERN}( working)?$")]
+AllowedText = Annotated[Allowed, TextOf(_allowed, "duration", pattern=rf"^{SPAN_PATTERN}( working)?$")]
+ThrottleText = Annotated[Throttle, TextOf(_throttle, "number per duration", pattern=rf"^[1-9][0-9]*/{SPAN_PATTERN}$")]
 MatcherText = Annotated[Matcher, TextOf(parse_matcher, "matcher")]
 TemplateText = Annotated[Template, TextOf(Template.parse, "template")]
 PriorityName = Annotated[str, one_of("priority", PRIORITIES)]

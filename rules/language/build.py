@@ -3,19 +3,22 @@
 The one law: a policy comes out only when nothing is wrong anywhere; and one mistake never hides another.
 """
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from hashlib import sha256
-from itertools import islice
 from typing import Final, TypeVar
 
 from rules.instants import MINUTE, Instant, Span
+from rules.language import outlook
+from rules.language.escalations import Escalations
 from rules.language.files import Files, ids, twice
 from rules.language.judging import Judging
 from rules.language.matrix import matrix_of
 from rules.language.nodes import Document, Map, Node, Seq, find, read
 from rules.language.people import LanguageKinds, People
-from rules.language.people_shapes import CalendarShape, ScheduleShape, SlaShape
+from rules.language.people_shapes import ScheduleShape
+from rules.language.promise_shapes import CalendarShape, SlaShape
+from rules.language.promises import Promises
 from rules.language.relations import Relations
 from rules.language.report import Place, Problem, at, once
 from rules.language.sections import ITEM_NAMES, Parts, maps, parts_of
@@ -26,7 +29,6 @@ from rules.policy import (
     SAMPLED,
     Choice,
     Dependency,
-    Escalation,
     Grouping,
     Maintenance,
     Matrix,
@@ -34,18 +36,14 @@ from rules.policy import (
     Rule,
 )
 from rules.recurrence import Cron
+from rules.response.feeds import Feed
 from rules.typed import Shape
-from rules.words import meant_or_list, shown
+from rules.words import listed, meant_or_list, shown
 
 PROBLEMS_MAX: Final = 1_000
 MAX_OPEN_MAX: Final = 1_000_000
 LOOKED_FROM: Final = 0  # some Thursday
 STARTS_LOOKED_AT: Final = 100
-NOT_ACTED_ON: Final = {
-    "calendars": "are checked, but nothing is judged by them in this version",
-    "sla": "is checked, but no clock runs in this version: nobody is warned of a breach",
-    "hold_until_open": "is checked, but not acted on in this version: people are told at any hour",
-}
 S = TypeVar("S", bound=Shape)
 
 
@@ -70,25 +68,35 @@ def catch_all(matrix: Matrix) -> Rule:
     )
 
 
-def load(texts: Mapping[str, str | bytes | Document], kinds: LanguageKinds, *, now: Instant | None = None) -> Loaded:
+def load(
+    texts: Mapping[str, str | bytes | Document],
+    kinds: LanguageKinds,
+    *,
+    now: Instant | None = None,
+    feeds: Mapping[str, str | Feed] | None = None,
+) -> Loaded:
     """The policy that these files make together; names under `use` are looked up among them. Never raises.
 
-    `now`: what is over by then is warned of; None: nothing is said of times.
+    `now`: what is over by then is warned of; None: nothing is said of times. `feeds`: the calendars kept elsewhere, by
+    their names in config.toml, as texts or as read by `rules.response.ical`.
     """
     documents = [text if isinstance(text, Document) else read(name, text) for name, text in texts.items()]
-    building = _Building(documents, kinds, now)
+    building = _Building(documents, kinds, now, feeds)
     building.run()
-    errors, warnings = once(building.errors), once(building.warnings)
+    errors = once(building.errors)
     if len(errors) > PROBLEMS_MAX:
         last = errors[PROBLEMS_MAX - 1]
         more = Problem(last.file, last.line, last.col, f"{len(errors) - PROBLEMS_MAX} more mistakes are not listed")
         errors = (*errors[:PROBLEMS_MAX], more)
     if errors:
-        return Loaded(None, errors, warnings)
-    digest = sha256(
-        "".join(f"{one.file}\0{one.digest}\n" for one in sorted(documents, key=_name)).encode("utf-8", "surrogatepass")
-    )
-    return Loaded(building.policy(digest.hexdigest()), (), warnings)
+        return Loaded(None, errors, once(building.warnings))
+    parts = [f"{one.file}\0{one.digest}\n" for one in sorted(documents, key=_name)]
+    parts += [f"calendar {name}\0{feed.digest}\n" for name, feed in sorted(building.people.turns.feeds.items())]
+    policy = building.policy(sha256("".join(parts).encode("utf-8", "surrogatepass")).hexdigest())
+    if now is not None:
+        building.warnings += outlook.gaps(policy, building.people.schedule_places, now)
+        building.warnings += outlook.holds(policy, building.escalations.hold_places, now)
+    return Loaded(policy, (), once(building.warnings))
 
 
 def _never_ends(cron: Cron, span: Span) -> bool:
@@ -100,6 +108,11 @@ def _never_ends(cron: Cron, span: Span) -> bool:
             return False
         start = following
     return True
+
+
+def _only(names: Collection[str]) -> str | None:
+    """The one of them, where there is one."""
+    return next(iter(names)) if len(names) == 1 else None
 
 
 def _name(document: Document) -> str:
@@ -118,7 +131,13 @@ def _rootless(documents: Iterable[Document]) -> Iterator[Problem]:
 class _Building:
     """One load."""
 
-    def __init__(self, documents: list[Document], kinds: LanguageKinds, now: Instant | None) -> None:
+    def __init__(
+        self,
+        documents: list[Document],
+        kinds: LanguageKinds,
+        now: Instant | None,
+        feeds: Mapping[str, str | Feed] | None,
+    ) -> None:
         self.kinds = kinds
         self.sources = {*kinds.sources, *SAMPLED}
         self.errors: list[Problem] = [problem for one in documents for problem in one.problems]
@@ -128,17 +147,21 @@ class _Building:
         self.whole = self.files.whole
         self.rules: dict[str, Rule] = {}
         self.maintenance: list[Maintenance] = []
-        self.escalations: dict[str, Escalation] = {}
         self.matrix = Matrix()
         self.matrix_known = self.whole
         self.default_escalation: str | None = None
+        self.default_sla: str | None = None
         self.catch_all = True
         self.judging = Judging(now)
         roots = self.files.roots().values()
         self.known_escalations = ids(roots, "escalations")
-        self.known_calendars = ids(roots, "calendars")
+        self.known_slas = ids(roots, "sla")
         self.known_rules = ids(roots, "rules")
-        self.people = People(kinds, ids(roots, "contacts"), ids(roots, "schedules"), whole=self.whole)
+        known_calendars = ids(roots, "calendars")
+        contacts, schedules = ids(roots, "contacts"), ids(roots, "schedules")
+        self.people = People(kinds, contacts, schedules, whole=self.whole, texts=feeds, now=now)
+        self.escalations = Escalations(self.people, known_calendars)
+        self.promises = Promises(known_calendars, now, whole=self.whole)
         self._firsts: dict[tuple[str, str], Place] = {}
 
     def run(self) -> None:
@@ -148,15 +171,8 @@ class _Building:
         self.errors += self.files.problems
         for part in parts:
             self._settings(part)
-        for contact, raw in self._each(parts, "contacts", ContactShape):
-            self.people.contact(contact, raw)
-        for schedule, raw in self._each(parts, "schedules", ScheduleShape):
-            self.people.schedule(schedule, raw)
-        for escalation, raw in self._each(parts, "escalations", EscalationShape):
-            self.escalations[escalation.id] = self.people.escalation(escalation, raw)
-            for priority, name in escalation.hold_until_open.items():
-                self._calendar_exists(name, raw, ("hold_until_open", priority))
-        self._not_acted_on(parts)
+        self.people.priorities = frozenset(cell for row in self.matrix.cells for cell in row)
+        self._response(parts)
         raws: dict[str, Map] = {}
         for rule, raw in self._each(parts, "rules", RuleShape):
             self.rules[rule.id], raws[rule.id] = self._rule(rule, raw), raw
@@ -167,12 +183,26 @@ class _Building:
                 self.warnings.append(at(raw.place_of("for"), said))
             self.maintenance.append(Maintenance(window.id, tuple(window.match), cron, window.span))
         self.errors += Relations(self.rules, raws, self.known_rules, whole=self.whole).check()
-        for one in (self.people, self.judging):
+        for one in (self.people, self.escalations, self.promises, self.judging):
             self.errors += one.errors
         if not self.errors:
-            self.people.note_unnamed()
+            self.escalations.note_unnamed()
             self._note_no_default(parts)
-        self.warnings += [*self.people.warnings, *self.judging.warnings]
+            self._note_no_default_sla(parts)
+        for one in (self.people, self.escalations, self.judging):
+            self.warnings += one.warnings
+
+    def _response(self, parts: list[Parts]) -> None:
+        for contact, raw in self._each(parts, "contacts", ContactShape):
+            self.people.contact(contact, raw)
+        for schedule, raw in self._each(parts, "schedules", ScheduleShape):
+            self.people.schedule(schedule, raw)
+        for escalation, raw in self._each(parts, "escalations", EscalationShape):
+            self.escalations.escalation(escalation, raw)
+        for calendar, raw in self._each(parts, "calendars", CalendarShape):
+            self.promises.calendar(calendar, raw)
+        for sla, raw in self._each(parts, "sla", SlaShape):
+            self.promises.sla(sla, raw)
 
     def policy(self, version: str) -> Policy:
         """What was built."""
@@ -183,9 +213,12 @@ class _Building:
             matrix=self.matrix,
             contacts=self.people.contacts,
             schedules=self.people.schedules,
-            escalations=self.escalations,
+            escalations=self.escalations.built,
             default_escalation=self.default_escalation,
             maintenance=tuple(self.maintenance),
+            calendars=self.promises.calendars,
+            slas=self.promises.slas,
+            default_sla=self.default_sla if self.default_sla is not None else _only(self.promises.slas),
         )
 
     def _parts(self, file: str) -> Parts:
@@ -249,7 +282,11 @@ class _Building:
             self.catch_all = part.catch_all == "on"
         if (name := part.default_escalation) is not None and self._setting(part, "default_escalation"):
             self.default_escalation = name
-            self._escalation_exists(name, part.root, "default_escalation")
+            place = part.root.place_of("default_escalation")
+            self._exists(name, "escalation", self.known_escalations, place, "default_escalation")
+        if (name := part.default_sla) is not None and self._setting(part, "default_sla"):
+            self.default_sla = name
+            self._exists(name, "sla", self.known_slas, part.root.place_of("default_sla"), "default_sla")
 
     def _rule(self, shape: RuleShape, raw: Map) -> Rule:
         if shape.source is not None and shape.source not in self.sources:
@@ -262,7 +299,10 @@ class _Building:
                 self.judging.about_samples(raw)
             self.judging.templates(shape, raw)
         if shape.escalation is not None:
-            self._escalation_exists(shape.escalation, raw, "escalation")
+            place = raw.place_of("escalation")
+            self._exists(shape.escalation, "escalation", self.known_escalations, place, "escalation")
+        if shape.sla is not None:
+            self._exists(shape.sla, "sla", self.known_slas, raw.place_of("sla"), "sla")
         dedup = None if shape.dedup is None else tuple(shape.dedup)
         group = shape.group
         return Rule(
@@ -279,6 +319,7 @@ class _Building:
             description=shape.description,
             labels=shape.labels,
             escalation=shape.escalation,
+            sla=shape.sla,
             reopen_within=shape.reopen_within,
             condition=self.judging.condition(shape, raw),
             quorum=self.judging.quorum(shape.quorum, dedup, raw),
@@ -310,36 +351,9 @@ class _Building:
         said = f"{shown(word)} is no {path[0]} of the matrix{meant_or_list(word, words)}"
         self.errors.append(at(find(raw, path), said))
 
-    def _escalation_exists(self, name: str, raw: Map, key: str) -> None:
-        if name not in self.known_escalations and self.whole:
-            said = f"{key}: there is no escalation {shown(name)}{meant_or_list(name, self.known_escalations)}"
-            self.errors.append(at(raw.place_of(key), said))
-
-    def _calendar_exists(self, name: str, raw: Map, path: tuple[str, ...]) -> None:
-        if name not in self.known_calendars and self.whole:
-            said = f"{path[0]}: there is no calendar {shown(name)}{meant_or_list(name, self.known_calendars)}"
-            self.errors.append(at(find(raw, path), said))
-
-    def _not_acted_on(self, parts: list[Parts]) -> None:
-        """Calendars and what hangs on them: their shapes and names are checked, and that is all that is done."""
-        for _ in self._each(parts, "calendars", CalendarShape):
-            pass  # their ids are compared
-        for sla, raw in self._each(parts, "sla", SlaShape):
-            if sla.calendar is not None:
-                self._calendar_exists(sla.calendar, raw, ("calendar",))
-        held = (
-            raw.place_of("hold_until_open", of_key=True)
-            for part in parts
-            for shape, raw in part.of("escalations", EscalationShape)
-            if shape.hold_until_open
-        )
-        for what, places in (
-            ("calendars", (one.root.place_of("calendars", of_key=True) for one in parts if one.items.get("calendars"))),
-            ("sla", (one.root.place_of("sla", of_key=True) for one in parts if one.items.get("sla"))),
-            ("hold_until_open", held),
-        ):
-            for place in islice(places, 1):  # once for all files
-                self.warnings.append(at(place, f"{what}: {NOT_ACTED_ON[what]}"))
+    def _exists(self, name: str, what: str, known: Collection[str], place: Place, key: str) -> None:
+        if name not in known and self.whole:
+            self.errors.append(at(place, f"{key}: there is no {what} {shown(name)}{meant_or_list(name, known)}"))
 
     def _note_no_default(self, parts: list[Parts]) -> None:
         for part in parts:
@@ -347,3 +361,12 @@ class _Building:
                 said = "there are contacts but no default_escalation: tickets of rules without escalation tell nobody"
                 self.warnings.append(at(part.root.place_of("contacts", of_key=True), said))
                 return
+
+    def _note_no_default_sla(self, parts: list[Parts]) -> None:
+        if len(self.promises.slas) < 2 or self.default_sla is not None:  # noqa: PLR2004 - one is the default
+            return
+        silent = [one.id for one in self.rules.values() if one.sla is None] + [CATCH_ALL] * self.catch_all
+        if silent:
+            said = "several slas but no default_sla: nothing is promised for tickets of rules without sla: {}"
+            place = next(part.root.place_of("sla", of_key=True) for part in parts if part.items.get("sla"))
+            self.warnings.append(at(place, said.format(listed(silent))))

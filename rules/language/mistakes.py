@@ -113,7 +113,7 @@ def _problem(shape: type[BaseModel], node: Node, error: Any, above: tuple[str, .
             said = f"must be a map, not {_kind(error['input'])}"
         case "too_long":
             said = f"at most {error['ctx']['max_length']} of them, not {error['ctx']['actual_length']}"
-        case "string_too_short":
+        case "string_too_short" | "too_short":
             said = "cannot be empty"
         case _:
             said = str(error["msg"]).removeprefix("Value error, ")

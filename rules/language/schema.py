@@ -12,12 +12,16 @@ from pydantic import BaseModel
 
 from rules.conditions.base import DIRECT
 from rules.conditions.base import kinds as condition_kinds
+from rules.instants import format_span
 from rules.language.people import LanguageKinds
 from rules.language.shapes import FileShape
 from rules.policy import CHANNELS, SAMPLED
+from rules.typed import SPAN_PATTERN, WEEKDAYS
 
 _REF: Final = "#/$defs/{model}"
-_ONE_TEXT: Final = ("ChoiceShape", "TimesShape")  # shapes that may stand as one text
+# Shapes that may stand as one text, with the key whose value it then is; and keys whose only item needs no brackets.
+_ONE_TEXT: Final[Mapping[str, str]] = {"ChoiceShape": "else", "TimesShape": "in", "FeedShape": "feed"}
+_ONE_ITEM: Final = (("RuleShape", "moved_from"), ("OpeningShape", "hours"), ("RotationShape", "every"))
 _RULES: Final = ("RulePart", "TemplateShape", "RuleShape")
 _TYPED: Final = ["string", "number", "boolean"]
 
@@ -31,15 +35,12 @@ def schema(kinds: LanguageKinds) -> dict[str, Any]:
     sources = {"enum": sorted({*kinds.sources, *SAMPLED}), "description": "a source's kind; without it, alerts of any"}
     for name in _RULES:
         parts[name]["properties"]["source"] = sources
-    week = parts["WeekShape"]["properties"]
-    for day, hours in week.items():
-        week[day] = {"anyOf": [hours["items"], hours]}
-    moved = parts["RuleShape"]["properties"]["moved_from"]
-    parts["RuleShape"]["properties"]["moved_from"] = {"anyOf": [moved["items"], moved]}
-    for name in _ONE_TEXT:
+    for name, key in (*_ONE_ITEM, *(("WeekShape", day) for day in WEEKDAYS)):
+        keys = parts[name]["properties"]
+        keys[key] = {"description": keys[key]["description"], "anyOf": [keys[key]["items"], keys[key]]}
+    for name, key in _ONE_TEXT.items():
         shape = parts[name]
-        text = {"type": "string"} if name == "ChoiceShape" else shape["properties"]["in"]
-        parts[name] = {"description": shape["description"], "anyOf": [text, shape]}
+        parts[name] = {"description": shape["description"], "anyOf": [shape["properties"][key], shape]}
     _free(made)
     return {"$schema": "https://json-schema.org/draft/2020-12/schema", **made, "title": "A rule file of ticketd"}
 
@@ -85,8 +86,10 @@ def _reach(reach: dict[str, Any], kinds: LanguageKinds) -> None:
 
 
 def _free(node: object) -> None:
-    """Lets a text that nothing limits also be what YAML reads as a number or a truth."""
+    """Lets a text that nothing limits also be what YAML reads as a number or a truth; shows spans as they are typed."""
     if isinstance(node, dict):
+        if SPAN_PATTERN in str(node.get("pattern")) and node.get("default"):
+            node["default"] = format_span(node["default"])
         if node.get("type") == "string" and not node.keys() & {"enum", "const", "pattern"}:
             node["type"] = _TYPED
         for key, one in node.items():

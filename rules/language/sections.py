@@ -9,7 +9,8 @@ from typing import Any, Final, TypeVar
 
 from rules.language.mistakes import salvaged, validated
 from rules.language.nodes import Map, Node, Seq
-from rules.language.people_shapes import CalendarShape, ScheduleShape, SlaShape
+from rules.language.people_shapes import ScheduleShape
+from rules.language.promise_shapes import CalendarShape, SlaShape
 from rules.language.report import Problem
 from rules.language.shapes import (
     ContactShape,
@@ -45,6 +46,7 @@ class Parts:
     items: dict[str, list[tuple[Any, Map]]] = field(default_factory=dict)
     priority: PriorityShape | None = None
     default_escalation: str | None = None
+    default_sla: str | None = None
     catch_all: str | None = None
     whole: bool = True  # nothing in it is wrong in shape
 
@@ -72,7 +74,7 @@ def parts_of(view: Map, problems: list[Problem]) -> Parts:
             if section in view:
                 parts.items[section] = list(zip(getattr(whole, section), maps(view[section]), strict=True))
         parts.priority, parts.default_escalation = whole.priority, whole.default_escalation
-        parts.catch_all = whole.catch_all
+        parts.catch_all, parts.default_sla = whole.catch_all, whole.default_sla
         return parts
     # Something is wrong somewhere: what is right is still looked at, so that its own mistakes show as well.
     parts.whole = False
@@ -81,6 +83,10 @@ def parts_of(view: Map, problems: list[Problem]) -> Parts:
         parts.items[section] = [one for one in found if one is not None]
     if "priority" in view:
         parts.priority = validated(PriorityShape, view["priority"], [])
-    name = view.get("default_escalation")
-    parts.default_escalation = name if isinstance(name, str) else None
+    parts.default_escalation = _text(view.get("default_escalation"))
+    parts.default_sla = _text(view.get("default_sla"))
     return parts
+
+
+def _text(node: Node | None) -> str | None:
+    return node if isinstance(node, str) else None

@@ -8,7 +8,8 @@ from typing import Annotated, Any, Final
 from pydantic import ConfigDict, Field, field_validator, model_validator
 
 from rules.instants import HOUR, MINUTE
-from rules.language.people_shapes import CalendarShape, ScheduleShape, SlaShape
+from rules.language.people_shapes import ScheduleShape
+from rules.language.promise_shapes import CalendarShape, SlaShape
 from rules.policy import MAX_OPEN
 from rules.typed import (
     ActionName,
@@ -27,6 +28,7 @@ from rules.typed import (
     Shape,
     SpanText,
     TemplateText,
+    ThrottleText,
     TimeZone,
     UntilText,
     Version,
@@ -38,6 +40,7 @@ Then = Annotated[str, one_of("choice of no_data", ("hold", "open", "ok"))]
 FlapThen = Annotated[str, one_of("choice of flap", ("hold_open",))]
 Mode = Annotated[str, one_of("mode", ("live", "shadow"))]
 Effect = Annotated[str, one_of("effect", ("hold",))]
+OnChange = Annotated[str, one_of("choice of on_policy_change", ("pin", "migrate", "restart"))]
 MOVED_MAX: Final = 20  # ids that one rule had before
 PARENTS_MAX: Final = 100  # rules that one depends on
 
@@ -155,6 +158,7 @@ class RulePart(Shape):
     title: TemplateText | None = Field(None, description="default: the name and the labels")
     description: TemplateText | None = Field(None, description="default: the annotations of the alert")
     escalation: str | None = Field(None, description="an escalation's id")
+    sla: str | None = Field(None, description="the id of what was promised for its tickets")
     labels: dict[str, str] = Field(default_factory=dict, description="added to the ticket's")
     reopen_within: SpanText = Field(HOUR, description="a refiring this soon after the resolve reopens the ticket")
 
@@ -202,6 +206,10 @@ class ReachShape(Shape):
 
     after: SpanText = Field(0, description="from the step's start")
     priorities: list[PriorityName] | None = Field(None, description="only for these; without it, for all")
+    bundle: SpanText = Field(0, description="messages wait this long for others, and go as one; P1 does not wait")
+    throttle: ThrottleText | None = Field(
+        None, description='"10/1h": no more than so many; what is more waits and goes as one; P1 does not wait'
+    )
 
 
 class ContactShape(Shape):
@@ -214,6 +222,7 @@ class ContactShape(Shape):
     may: list[ActionName] = Field(default_factory=list, description="what this person is authorised to do")
     scope: list[MatcherText] = Field(default_factory=list, alias="for", description="on which tickets; default: all")
     reach: list[ReachShape] = Field(default_factory=list, description="in this order")
+    active: OnOff = Field("on", description="off: is told nothing and may do nothing, until it is on again")
 
 
 class StepShape(Shape):
@@ -222,6 +231,7 @@ class StepShape(Shape):
     tier: str = Field("", description="as messages show it: L1, L2, …")
     notify: list[str] = Field(description="contact:ID, schedule:ID, …")
     wait: LongSpanText = Field(5 * MINUTE, description="before the next step")
+    quorum: CountText = Field(1, description="so many people must acknowledge; at most 100")
 
 
 class EscalationShape(Shape):
@@ -237,7 +247,13 @@ class EscalationShape(Shape):
     acknowledge_expires: dict[PriorityName, LongSpanText] = Field(
         default_factory=dict, description="acknowledged this long without more: from the first step again"
     )
-    hold_until_open: dict[PriorityName, str] = Field(default_factory=dict, description="a calendar's id, by priority")
+    hold_until_open: dict[PriorityName, str] = Field(
+        default_factory=dict,
+        description="a calendar's id, by priority: outside its hours nobody is told until it opens",
+    )
+    on_policy_change: OnChange = Field(
+        "pin", description="what runs goes by the text it began with (pin), by the new one (migrate), or anew (restart)"
+    )
 
 
 class MaintenanceShape(Shape):
@@ -269,7 +285,8 @@ class FileShape(Shape):
     contacts: list[ContactShape] = Field(default_factory=list, description="people")
     schedules: list[ScheduleShape] = Field(default_factory=list, description="who is on call when")
     escalations: list[EscalationShape] = Field(default_factory=list, description="who is told when nobody answers")
-    calendars: list[CalendarShape] = Field(default_factory=list, description="when somebody is in; not yet acted on")
-    sla: list[SlaShape] = Field(default_factory=list, description="what was promised; not yet acted on")
+    calendars: list[CalendarShape] = Field(default_factory=list, description="when somebody is in")
+    sla: list[SlaShape] = Field(default_factory=list, description="what was promised")
+    default_sla: str | None = Field(None, description="of tickets whose rule names none; where there is one sla, that")
     default_escalation: str | None = Field(None, description="of tickets whose rule names none")
     catch_all: OnOff | None = Field(None, description="on (the default): an alert that no rule matches opens a ticket")

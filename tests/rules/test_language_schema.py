@@ -2,6 +2,7 @@
 
 import json
 import re
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -106,10 +107,84 @@ def test_what_the_loader_takes_the_schema_takes(more: str, validator: Any) -> No
         "maintenance-without-for", "maintenance-effect-unknown", "forecast-direction-unknown", "calendar-day-unknown",
         "calendar-hours-not-hours", "sla-time-in-words", "sla-warning-without-percent", "reach-of-no-kind",
         "reach-of-two-kinds", "notifier-unknown", "unknown-source", "version-missing", "duration-in-words",
+        "policy-change-unknown", "throttle-without-a-time", "throttle-of-none", "bundle-not-a-time", "active-maybe",
+        "quorum-of-nobody", "hold-until-open-of-no-priority", "sla-priority-unknown", "sla-targets-for-no-priority",
+        "sla-warning-of-half-a-percent", "calendar-opened-for-no-hours", "calendar-holidays-of-no-country",
     ],
 )  # fmt: skip
 def test_what_a_shape_refuses_the_schema_refuses(name: str, validator: Any) -> None:
     assert complaints(validator, (BROKEN / f"{name}.yaml").read_bytes())
+
+
+def defaults(node: object) -> Iterator[tuple[str, object]]:
+    """(pattern, default) of each text that has both."""
+    if isinstance(node, dict):
+        if "pattern" in node and "default" in node:
+            yield node["pattern"], node["default"]
+        node = list(node.values())
+    if isinstance(node, list):
+        for one in node:
+            yield from defaults(one)
+
+
+def test_a_default_is_shown_as_a_file_would_say_it(made: dict[str, Any]) -> None:
+    found = set(defaults(made))
+    assert len(found) > 5
+    assert [(pattern, said) for pattern, said in found if re.fullmatch(pattern, str(said)) is None] == []
+
+
+RESPONSE = """
+version: 1
+contacts:
+  - {{id: a, active: {active}, reach: [{{email: a@x, bundle: {bundle}, throttle: {throttle}}}]}}
+escalations:
+  - id: e
+    steps: [{{notify: [contact:a], quorum: {quorum}}}]
+    on_policy_change: restart
+    hold_until_open: {{P4: office}}
+calendars:
+  - id: office
+    open: {{mon: {hours}, tue: [{hours}]}}
+    opened: [{{on: 2026-03-01, hours: {hours}}}, {{on: 2026-03-02, hours: [{hours}]}}]
+sla:
+  - id: s
+    calendar: office
+    targets: {{P1: {{respond: {allowed}, resolve: {{in: {allowed}, out: 1d}}}}}}
+    warn_at: [{share}]
+default_sla: s
+default_escalation: e
+"""
+SAID = {"active": "on", "bundle": "2m", "throttle": "10/1h", "quorum": "1", "hours": '"09:00-17:00"', "allowed": "8h",
+        "share": "75%"}  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    "said",
+    [
+        {}, {"active": "off"}, {"bundle": "0"}, {"throttle": "1000/90s"}, {"throttle": '"1/1w2d"'}, {"quorum": '"1"'},
+        {"hours": '"22:00-06:00"'}, {"hours": '"00:00 - 24:00"'}, {"allowed": "8h working"}, {"share": "1000%"},
+        {"share": '"1%"'},
+    ],
+)  # fmt: skip
+def test_what_the_loader_takes_of_people_and_promises_the_schema_takes(said: dict[str, str], validator: Any) -> None:
+    text = RESPONSE.format(**{**SAID, **said})
+    assert [str(one) for one in load({"f.yaml": text}, KINDS).errors] == []
+    assert complaints(validator, text) == []
+
+
+@pytest.mark.parametrize(
+    "said",
+    [
+        {"active": "yes"}, {"bundle": "2"}, {"throttle": "10"}, {"throttle": "0/1h"}, {"quorum": "0"},
+        {"hours": '"09:00"'}, {"allowed": "8h work"}, {"share": "75"}, {"share": "0%"}, {"share": "7.5%"},
+    ],
+)  # fmt: skip
+def test_what_the_loader_refuses_of_people_and_promises_the_schema_refuses(
+    said: dict[str, str], validator: Any
+) -> None:
+    text = RESPONSE.format(**{**SAID, **said})
+    assert load({"f.yaml": text}, KINDS).errors
+    assert complaints(validator, text)
 
 
 def test_each_kind_of_condition_is_in_the_schema(made: dict[str, Any]) -> None:

@@ -7,10 +7,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import TypeAdapter, ValidationError
 
-from rules.instants import DAY, HOUR, MINUTE, WEEK, parse_instant
+from rules.instants import DAY, HOUR, MINUTE, SECOND, WEEK, parse_instant
 from rules.localtime import Local
+from rules.policy import Allowed, Throttle
 from rules.typed import (
-    Allowed,
     AllowedText,
     CountText,
     CronText,
@@ -23,6 +23,7 @@ from rules.typed import (
     NumberText,
     PercentText,
     ShareText,
+    ThrottleText,
     UntilText,
     local_instant,
 )
@@ -98,7 +99,10 @@ def test_any_text_is_a_number_or_is_refused(text: str) -> None:
         (PercentText, "12.5%", 12.5),
         (PercentText, "100", 100.0),
         (PercentText, "100.5", 'a percentage lies between 0 and 100, "100.5" does not'),
-        (ShareText, "75%", 75.0),
+        (ShareText, "75%", 75),
+        (ShareText, "1000%", 1000),
+        (ShareText, "1001%", '"1001%" must lie above 0% and not above 1000%'),
+        (ShareText, "99.5%", '"99.5" is not a whole number'),
         (ShareText, "75", '"75" is no percentage such as 75%'),
         (ShareText, "0%", '"0%" must lie above 0% and not above 1000%'),
         (CronText, "0 22 * * SUN", "0 22 * * SUN"),
@@ -107,6 +111,12 @@ def test_any_text_is_a_number_or_is_refused(text: str) -> None:
         (AllowedText, "8h working", Allowed(8 * HOUR, working=True)),
         (AllowedText, "1w", Allowed(WEEK, working=False)),
         (AllowedText, "8h work", "'8h work' is not a duration such as 30s, 5m, 1h30m or 2d"),
+        (ThrottleText, "10/1h", Throttle(10, HOUR)),
+        (ThrottleText, "1/90s", Throttle(1, 90 * SECOND)),
+        (ThrottleText, "10", '"10" is not so many messages in a time, such as 10/1h'),
+        (ThrottleText, "0/1h", "must be at least 1, not 0"),
+        (ThrottleText, "1001/1h", "at most 1000 messages are counted, not 1001"),
+        (ThrottleText, "10/0", 'must be at least 1s, not "0"'),
         (HoursText, "09:00-17:00", Hours(9 * HOUR, 17 * HOUR)),
         (HoursText, "00:00-24:00", Hours(0, DAY)),
         (HoursText, "22:00 - 06:00", Hours(22 * HOUR, 6 * HOUR)),
