@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from daemon.cli.output import Output, OutputOption, as_json, examples, note, say, table
+from daemon.cli.output import Output, OutputOption, as_json, examples, note, printable, say, table
 from daemon.cli.setup import ConfigOption, RulesOption, policy_from
 
 if TYPE_CHECKING:
@@ -28,7 +28,11 @@ def oncall(
     ] = None,
     output: OutputOption = Output.TABLE,
 ) -> None:
-    """Says who is on call, who would be told, and when, if nobody answered; and when nobody is on call."""
+    """Says who is on call, who would be told, and when, if nobody answered.
+
+    And when nobody is on call, or more people than were meant to be. Calendars kept elsewhere count as the daemon last
+    read them.
+    """
     from rules.instants import format_instant
     from rules.response.oncall import duties, duty_json, turn_json, who
 
@@ -54,6 +58,12 @@ def oncall(
         for since, until in one.gaps:
             to = f"to {format_instant(until)}" if until is not None else "on"
             note(f"{one.schedule}: nobody can be told from {format_instant(since)} {to}")
+        for name in (name for name, known in one.calendars if not known):
+            note(f"{one.schedule}: there is no copy of the calendar {name} yet: nobody is on call by it")
+        for overlap in one.overlaps:
+            to = f"to {format_instant(overlap.until)}" if overlap.until is not None else "on"
+            many = f"{' and '.join(overlap.who)} are on call at once from {format_instant(overlap.since)} {to}"
+            note(f"{one.schedule}: {many}: {printable(overlap.why)}")
 
 
 def _start(at: str | None) -> int:
@@ -75,6 +85,8 @@ def _duties(duties: "Iterable[Duty]") -> "Iterator[tuple[str, ...]]":
         now = ", ".join(one.now.who) or "nobody"
         if (override := one.now.override) is not None:
             now += f" (override: {override.why})" if override.why else " (override)"
+        elif one.now.layer is not None and one.layers > 1:
+            now += f" (layer {one.now.layer})"
         until = format_instant(one.now.until) if one.now.until is not None else ""
         yield one.schedule, now, until, (", ".join(one.next.who) or "nobody") if one.next is not None else ""
 

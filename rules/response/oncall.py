@@ -3,7 +3,7 @@
 The one law: it reads the same policy and resolves the same targets as the escalation does, each at its own instant.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import islice
 from typing import Any, Final
 
@@ -14,10 +14,25 @@ from rules.response.schedules import Shift, everybody, people, shift, shifts
 LAST_RESORT: Final = "last resort"
 AHEAD: Final[Span] = 28 * DAY  # how far gaps are looked for
 SHIFTS_MAX: Final = 1_000  # of one schedule that are looked at for gaps
-GAPS_MAX: Final = 20  # of one schedule that are named
+GAPS_MAX: Final = 20  # of one schedule that are named, and as many overlaps
+GAP_MAX: Final[Span] = 400 * DAY  # how far the end of a gap is looked for
 
 Reached = tuple[tuple[str, tuple[str, ...]], ...]  # (contact id, how reached)
 Gap = tuple[Instant, Instant | None]  # [from, to); to None: its end is not in sight
+
+
+@dataclass(frozen=True, slots=True)
+class Overlap:
+    """In [since, until) `who` are on call at once, which was hardly meant; `why` names what gives them, in words.
+
+    Rotations of one layer are meant to give several people. That two overrides hold, or that an event of a calendar
+    kept elsewhere gives somebody else than another of its layer, is what is listed here.
+    """
+
+    since: Instant
+    until: Instant | None
+    who: tuple[str, ...]
+    why: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,13 +50,19 @@ class Turn:
 
 @dataclass(frozen=True, slots=True)
 class Duty:
-    """Who is on call by one schedule, who follows, and the gaps that begin within `AHEAD`: nobody can be told then."""
+    """Who is on call by one schedule, who follows, and what is wrong with it, as far as that begins within `AHEAD`.
+
+    `gaps`: nobody can be told then.
+    """
 
     schedule: str
     now: Shift
     contacts: Reached  # of those who are on call now, those who can be told
     next: Shift | None
     gaps: tuple[Gap, ...]
+    overlaps: tuple[Overlap, ...] = ()
+    layers: int = 1  # that the schedule has
+    calendars: tuple[tuple[str, bool], ...] = ()  # kept elsewhere, by name, and whether there is a copy of each
 
 
 def turns(policy: Policy, escalation: Escalation, start: Instant) -> list[Turn]:
@@ -89,19 +110,38 @@ def _duty(policy: Policy, schedule: Schedule, at: Instant) -> Duty:
     now = shift(schedule, at)
     following = shift(schedule, now.until) if now.until is not None else None
     contacts = reached(policy, (Target("schedule", schedule.id),), at)
-    return Duty(schedule.id, now, contacts, following, _gaps(policy, schedule, at))
+    layers = len({one.layer for one in schedule.rotations} | {one.layer for one in schedule.feeds})
+    calendars = tuple((one.name, one.feed is not None) for one in schedule.feeds)
+    return Duty(schedule.id, now, contacts, following, *_wrong(policy, schedule, at), layers, calendars)
 
 
-def _gaps(policy: Policy, schedule: Schedule, start: Instant) -> tuple[Gap, ...]:
-    found: list[Gap] = []
+def _wrong(policy: Policy, schedule: Schedule, start: Instant) -> tuple[tuple[Gap, ...], tuple[Overlap, ...]]:
+    """The gaps and overlaps that begin within `AHEAD`; what touches is one."""
+    gaps: list[Gap] = []
+    overlaps: list[Overlap] = []
+    following = start
     for number, one in enumerate(islice(shifts(schedule, start, INSTANT_MAX), SHIFTS_MAX), 1):
-        since = max(start, one.since if one.since is not None else start)
-        goes_on = bool(found) and found[-1][1] == since
-        if not goes_on and (since >= start + AHEAD or len(found) == GAPS_MAX):
+        since, following = following, one.until if one.until is not None else INSTANT_MAX
+        goes_on = bool(gaps) and gaps[-1][1] == since
+        if since >= start + AHEAD and not goes_on:
             break
         if not _reached(people(policy, Target("schedule", schedule.id), since)):
-            found.append((found.pop()[0] if goes_on else since, one.until if number < SHIFTS_MAX else None))
-    return tuple(found)
+            far = number == SHIFTS_MAX or since >= start + GAP_MAX
+            if goes_on:
+                gaps[-1] = gaps[-1][0], None if far else one.until
+            elif len(gaps) < GAPS_MAX:
+                gaps.append((since, None if far else one.until))
+        if one.overlap and since < start + AHEAD:
+            _add(overlaps, Overlap(since, one.until, one.named or one.who, one.overlap))
+    return tuple(gaps), tuple(overlaps)
+
+
+def _add(overlaps: list[Overlap], found: Overlap) -> None:
+    last = overlaps[-1] if overlaps else None
+    if last is not None and (last.until, last.who, last.why) == (found.since, found.who, found.why):
+        overlaps[-1] = replace(last, until=found.until)
+    elif len(overlaps) < GAPS_MAX:
+        overlaps.append(found)
 
 
 def turn_json(turn: Turn) -> dict[str, Any]:
@@ -121,6 +161,8 @@ def duty_json(duty: Duty) -> dict[str, Any]:
     """A duty as the API and the command line show it.
 
     `who` and `next` name contacts, reachable or not; `override` is the reason of the override that holds, or null.
+    `layer` and `sources` say what gives them: null and none in a gap and while an override holds. `calendars` are those
+    kept elsewhere; by one that was never `read` nobody is on call.
     """
     now, following = duty.now, duty.next
     return {
@@ -129,9 +171,16 @@ def duty_json(duty: Duty) -> dict[str, Any]:
         "since": _time(now.since),
         "until": _time(now.until),
         "override": now.override.why if now.override is not None else None,
+        "layer": now.layer,
+        "sources": [one.source for one in now.given],
+        "calendars": [{"name": name, "read": known} for name, known in duty.calendars],
         "contacts": _reached_json(duty.contacts),
         "next": list(following.who) if following is not None else None,
         "gaps": [{"from": _time(since), "to": _time(until)} for since, until in duty.gaps],
+        "overlaps": [
+            {"from": _time(one.since), "to": _time(one.until), "who": list(one.who), "why": one.why}
+            for one in duty.overlaps
+        ],
     }
 
 

@@ -22,7 +22,7 @@ from rules.instants import (
 )
 from rules.localtime import exists, instant_of, local_of
 from rules.policy import Contact, Escalation, Policy, Rotation, Schedule, ScheduleOverride, Step, Target
-from rules.response.schedules import everybody, people, shift, shifts
+from rules.response.schedules import everybody, on_call, people, shift, shifts
 from tests.rules.conftest import MakeWorld
 from tests.rules.world import START
 
@@ -155,6 +155,33 @@ def test_the_repeated_hour_belongs_to_whose_turn_it_was() -> None:
     ]
 
 
+def begun(timezone: str, handoff: str, day: str) -> list[str]:
+    """When the turns of a daily rotation begin (UTC) from a day on, for two days."""
+    daily = Schedule("s", timezone, (Rotation(("a", "b"), DAY, local(f"2026-01-01T{handoff}")),))
+    start = utc(f"{day}T00:00") - DAY
+    return [format_instant(one.since or 0)[:16] for one in list(shifts(daily, start, start + 3 * DAY))[1:]]
+
+
+def test_a_handoff_in_cairos_midnight_gap_is_at_its_end() -> None:
+    assert begun("Africa/Cairo", "00:00", "2026-04-24") == ["2026-04-23T22:00", "2026-04-24T21:00", "2026-04-25T21:00"]
+    assert begun("Africa/Cairo", "00:30", "2026-04-24")[0] == "2026-04-23T22:00"
+
+
+def test_a_handoff_in_cairos_repeated_hour_is_at_its_first_showing() -> None:
+    assert begun("Africa/Cairo", "23:30", "2026-10-29") == ["2026-10-28T20:30", "2026-10-29T20:30", "2026-10-30T21:30"]
+
+
+def test_a_handoff_in_lord_howes_half_hour() -> None:
+    assert begun("Australia/Lord_Howe", "02:15", "2026-10-03")[1] == "2026-10-03T15:30"  # skipped
+    assert begun("Australia/Lord_Howe", "01:45", "2026-04-04")[1] == "2026-04-04T14:45"  # shown twice
+
+
+def test_a_handoff_when_ramadan_changes_casablancas_clocks() -> None:
+    assert begun("Africa/Casablanca", "02:30", "2026-02-15")[:2] == ["2026-02-14T01:30", "2026-02-15T01:30"]
+    assert begun("Africa/Casablanca", "02:30", "2026-02-15")[2] == "2026-02-16T02:30"
+    assert begun("Africa/Casablanca", "02:30", "2026-03-22")[1] == "2026-03-22T02:00"
+
+
 def by_walking(zone: ZoneInfo, first: date, handoff: time, days: int) -> list[Instant]:
     """The handoffs of a year and more, found by walking the days of the calendar with `datetime` alone.
 
@@ -175,11 +202,11 @@ def by_walking(zone: ZoneInfo, first: date, handoff: time, days: int) -> list[In
 @pytest.mark.parametrize(
     ("timezone", "first", "handoff", "days", "stride"),
     [
-        ("Africa/Cairo", date(2025, 12, 1), time(0, 30), 1, QUARTER),
-        ("Australia/Lord_Howe", date(2025, 12, 1), time(2, 15), 1, QUARTER),
-        ("Africa/Casablanca", date(2025, 12, 7), time(2, 30), 7, QUARTER),
-        ("America/New_York", date(2025, 12, 7), time(2, 30), 7, QUARTER),
-        ("Africa/Tripoli", date(2025, 12, 7), time(9, 0), 7, QUARTER),
+        ("Africa/Cairo", date(2025, 12, 1), time(0, 30), 1, 25 * QUARTER),
+        ("Australia/Lord_Howe", date(2025, 12, 1), time(2, 15), 1, 25 * QUARTER),
+        ("Africa/Casablanca", date(2025, 12, 7), time(2, 30), 7, 25 * QUARTER),
+        ("America/New_York", date(2025, 12, 7), time(2, 30), 7, 25 * QUARTER),
+        ("Africa/Tripoli", date(2025, 12, 7), time(9, 0), 7, 25 * QUARTER),
         ("Africa/Cairo", date(2025, 12, 4), time(23, 30), 7, 25 * QUARTER),
         ("Africa/Casablanca", date(2025, 12, 1), time(2, 0), 1, 25 * QUARTER),
         ("America/New_York", date(2025, 12, 1), time(1, 30), 3, 25 * QUARTER),
@@ -278,8 +305,30 @@ def test_a_target_means_active_contacts_once_and_in_order() -> None:
     assert [one.id for one in everybody(found, targets, at)] == ["omar", "amina"]
 
 
+def test_an_empty_rotation_gives_nobody_and_leaves_it_to_the_others() -> None:
+    nobody = Rotation((), DAY, 0, layer=2)
+    assert shift(Schedule("s", rotations=(nobody,)), START).who == ()
+    assert shift(Schedule("s", rotations=(nobody, *weekly().rotations)), utc("2026-03-01T12:00")).who == ("amina",)
+
+
+def test_in_turns_of_a_contact_removed_or_inactive_nobody_is_told() -> None:
+    week = Target("schedule", "payments")
+    at = utc("2026-03-01T12:00")
+    assert people(policy(weekly(), omar=True), week, at) == ()
+    assert people(policy(weekly(), amina=False, omar=True), week, at) == ()
+    assert [one.id for one in people(policy(weekly(), omar=True), week, at + WEEK)] == ["omar"]
+
+
+def test_who_is_on_call_is_the_same_with_and_without_asking_for_how_long() -> None:
+    base = weekly()
+    full = Schedule("s", base.timezone, (*base.rotations, Rotation(("c",), DAY, 0, layer=2)), (leave("duty"),))
+    for at in (utc("2025-12-25T00:00"), utc("2026-03-01T06:00"), utc("2026-03-01T12:00"), utc("2026-03-05T00:00")):
+        for one in (base, full, Schedule("s")):
+            assert on_call(one, at) == shift(one, at).who
+
+
 # ---- stories
-def on_call(**changes: object) -> dict[str, object]:
+def a_rotation(**changes: object) -> dict[str, object]:
     """L1 is whoever is on call: amina until 2026-03-02T12:10, then omar, a day each."""
     step = Step((Target("schedule", "payments"),), 5 * MINUTE, "L1")
     first = START - DAY + 10 * MINUTE
@@ -292,18 +341,18 @@ def on_call(**changes: object) -> dict[str, object]:
 
 
 def test_a_step_tells_whoever_is_on_call_when_it_fires(make_world: MakeWorld) -> None:
-    world = make_world(**on_call())
+    world = make_world(**a_rotation())
     world.fires(severity="critical")
     world.forward(20 * MINUTE)
     assert world.pages() == [("0s", "amina"), ("5m", "amina"), ("10m", "omar"), ("15m", "omar"), ("20m", "duty")]
 
 
 def test_an_override_is_told_instead(make_world: MakeWorld) -> None:
-    (schedule,) = on_call()["schedules"].values()  # type: ignore[attr-defined]
+    (schedule,) = a_rotation()["schedules"].values()  # type: ignore[attr-defined]
     covered = Schedule(
         "payments", "UTC", schedule.rotations, (ScheduleOverride("duty", START + 5 * MINUTE, START + 6 * MINUTE),)
     )
-    world = make_world(**on_call(schedules={"payments": covered}))
+    world = make_world(**a_rotation(schedules={"payments": covered}))
     world.fires(severity="critical")
     world.forward(10 * MINUTE)
     assert world.pages() == [("0s", "amina"), ("5m", "duty"), ("10m", "omar")]
@@ -311,7 +360,7 @@ def test_an_override_is_told_instead(make_world: MakeWorld) -> None:
 
 def test_a_step_of_which_nobody_is_on_call_gives_way_at_once_and_says_so(make_world: MakeWorld) -> None:
     later = Schedule("payments", "UTC", (Rotation(("amina",), WEEK, START + MINUTE),))
-    world = make_world(**on_call(schedules={"payments": later}))
+    world = make_world(**a_rotation(schedules={"payments": later}))
     world.fires(severity="critical")
     world.forward(MINUTE)
     assert world.pages() == [("0s", "duty")]
@@ -320,7 +369,9 @@ def test_a_step_of_which_nobody_is_on_call_gives_way_at_once_and_says_so(make_wo
 
 def test_who_is_on_call_and_named_besides_is_told_once(make_world: MakeWorld) -> None:
     twice = Step((Target("schedule", "payments"), Target("contact", "amina"), Target("contact", "omar")), 5 * MINUTE)
-    world = make_world(**on_call(escalations={"main": Escalation("main", (twice,), 0, (Target("contact", "duty"),))}))
+    world = make_world(
+        **a_rotation(escalations={"main": Escalation("main", (twice,), 0, (Target("contact", "duty"),))})
+    )
     world.fires(severity="critical")
     world.forward(MINUTE)
     assert world.pages() == [("0s", "amina"), ("0s", "omar")]
