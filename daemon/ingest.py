@@ -1,8 +1,8 @@
 """The one door to the store: bounded queues, group commit, and the answer only after the commit.
 
 The one law: a future is answered after the transaction that holds its event has committed, or with an exception. One
-batch is in flight while the next gathers. People's answers, timers and deliveries stand in a queue of their own, so
-that a flood of signals neither delays nor refuses them.
+batch is in flight while the next gathers. People's answers and deliveries stand in a queue of their own and timers in
+another, so that a flood of signals neither delays nor refuses them, and many timers delay no answer and no message.
 """
 
 import asyncio
@@ -22,12 +22,14 @@ from daemon.metrics import Metrics
 from daemon.store.errors import StoreUnavailableError
 from daemon.store.journal import Body
 from rules.commands import Answer, Decision
-from rules.events import AlertsReceived, Delivered, Event, SamplesReceived
+from rules.events import AlertsReceived, Delivered, Event, SamplesReceived, TimerFired
 
 BATCH_EVENTS_MAX: Final = 200
 BATCH_URGENT_MAX: Final = 150  # of these while alerts wait, so that neither queue starves the other
+BATCH_TIMERS_MIN: Final = 50  # of these kept for timers that wait
+BATCH_TIMERS_MAX: Final = 300  # where no alert waits: they share one wait for the disk
 BATCH_ALERTS_MAX: Final = 2_000
-URGENT_MAX: Final = 5_000  # events
+URGENT_MAX: Final = 5_000  # events of each queue but that of signals
 BYTES_MAX: Final = 64 << 20  # of bodies waiting
 DEADLINE_S: Final = 8.0
 SWEEP_S: Final = 0.25
@@ -85,6 +87,7 @@ class Ingest:
         self._inbox_max = inbox_max
         self._deadline_s = deadline_s
         self._urgent: deque[_Item] = deque()
+        self._timers: deque[_Item] = deque()
         self._alerts: deque[_Item] = deque()
         self._flight: list[_Item] = []
         self._depth = 0  # alerts queued or in flight
@@ -121,9 +124,9 @@ class Ingest:
             queue = self._alerts
         else:
             alerts = 0
-            if len(self._urgent) >= URGENT_MAX:
+            queue = self._timers if type(event) is TimerFired else self._urgent
+            if len(queue) >= URGENT_MAX:
                 raise BusyError("inbox full", RETRY_FULL_S)
-            queue = self._urgent
         future: asyncio.Future[Answer] = asyncio.get_running_loop().create_future()
         queue.append(_Item(event, body, future, self._clock.monotonic(), alerts, size))
         self._depth += alerts
@@ -145,7 +148,7 @@ class Ingest:
             if self._flight:
                 await self._carry(self._flight)
             self._flight = []
-            if not self._urgent and not self._alerts:
+            if not self._urgent and not self._timers and not self._alerts:
                 self._bell.clear()
                 self._settled.set()
 
@@ -166,7 +169,7 @@ class Ingest:
         for item in self._flight:
             if item.received_s < oldest and not item.future.done():
                 item.future.set_exception(BusyError("the store takes too long", RETRY_STORE_S))
-        for queue in (self._urgent, self._alerts):
+        for queue in (self._urgent, self._timers, self._alerts):
             while queue and queue[0].received_s < oldest:
                 item = queue.popleft()
                 self._leave(item)
@@ -174,11 +177,18 @@ class Ingest:
                     item.future.set_exception(BusyError("the store takes too long", RETRY_STORE_S))
 
     def _take(self) -> list[_Item]:
-        """The next batch: urgent ones first, then alerts, in the order of their coming, within the bounds."""
+        """The next batch: urgent ones first, then timers, then alerts, in the order of their coming, within the bounds.
+
+        While others wait too, neither of the first two fills it.
+        """
         batch: list[_Item] = []
         share = BATCH_URGENT_MAX if self._alerts else BATCH_EVENTS_MAX
-        while self._urgent and len(batch) < share:
-            self._board(self._urgent.popleft(), batch)
+        for queue, most in (
+            (self._urgent, share - BATCH_TIMERS_MIN if self._timers else share),
+            (self._timers, share if self._alerts else BATCH_TIMERS_MAX),
+        ):
+            while queue and len(batch) < most:
+                self._board(queue.popleft(), batch)
         alerts = 0
         while self._alerts and len(batch) < BATCH_EVENTS_MAX:
             alerts += self._alerts[0].alerts

@@ -1,11 +1,13 @@
 """Due rows of the timers' table become events.
 
-The one law: the due index is the truth, polled at least every `poll_s_max`; hints only wake the poll sooner. A timer
-that stays due after it fired is left alone for a growing while, so that it neither spins nor holds up the others.
+The one law: the due index is the truth, polled at least every `poll_s_max`; hints only wake the poll sooner. While some
+fire, the next are looked for, so that the writer never waits for this loop. A timer that stays due after it fired is
+left alone for a growing while, so that it neither spins nor holds up the others.
 """
 
 import asyncio
 from collections.abc import Sequence
+from functools import partial
 from typing import Final, Protocol
 
 import structlog
@@ -16,12 +18,13 @@ from daemon.health import Health
 from daemon.ingest import BusyError, Ingest
 from daemon.store.errors import StoreUnavailableError
 from daemon.tasks import Wake
-from rules.commands import Decision, Schedule
+from rules.commands import Answer, Decision, Schedule
 from rules.events import Event, TimerFired
 from rules.instants import SECOND, Instant
 
 POLL_S_MAX: Final = 1.0
-BATCH: Final = 200
+FLIGHT_MAX: Final = 1_200  # on the path at once: the batch that commits, the next, and what is looked for meanwhile
+FLIGHT_LOW: Final = 600  # from here on the next are looked for
 HELD_OFF_MAX: Final = 2_000  # timers remembered as failing
 BACKOFF_S_MIN: Final = 1.0
 BACKOFF_S_MAX: Final = 60.0
@@ -39,8 +42,12 @@ class TimersStore(Protocol):
         """Gravest first, then soonest."""
         ...
 
-    def next_due(self) -> Instant | None:
-        """The earliest timer or delivery."""
+    def oldest_timer(self) -> Instant | None:
+        """When the earliest is due."""
+        ...
+
+    def next_timer(self, now: Instant) -> Instant | None:
+        """When the next comes due after `now`."""
         ...
 
 
@@ -97,6 +104,9 @@ class Timers:
         self._wake = Wake(clock)
         self._look_at: Instant = FOREVER  # when it will look again; a hint of something sooner rings
         self._held = HeldOff(clock)
+        self._flight: set[TimerFired] = set()
+        self._fired: set[TimerFired] = set()  # since the last look: one that it still finds is held off
+        self._refused = False  # one on the path met no room, or no store
         self._trouble_s = 0.0
         ingest.listen(self._hint)
 
@@ -115,55 +125,77 @@ class Timers:
                     self._look_at = command.timer.due_at
                     self._wake.ring()
 
-    def _look(self, now: Instant) -> tuple[list[TimerFired], Instant | None]:
-        due = self._store.due_timers(now, BATCH + min(len(self._held), HELD_OFF_MAX))
-        return due, self._store.next_due()
+    def _look(self, now: Instant, limit: int) -> tuple[list[TimerFired], Instant | None, Instant | None]:
+        """What is due, the earliest of it, and when more comes due."""
+        due = self._store.due_timers(now, limit)
+        oldest = min((timer.due_at for timer in due), default=None)
+        if len(due) >= limit:
+            oldest = self._store.oldest_timer()
+        return due, oldest, self._store.next_timer(now)
 
     async def _round(self) -> float:
-        """Fire what is due. How long to wait then, in seconds."""
+        """Fire what is due, as far as there is room. How long to wait then, in seconds."""
+        if len(self._flight) > FLIGHT_LOW:
+            return self._poll_s_max
         now = self._clock.now()
         self._look_at = FOREVER
+        limit = FLIGHT_MAX + min(len(self._held), HELD_OFF_MAX)
         try:
-            due, soonest = await self._executor.run(self._look, now)
+            due, oldest, soonest = await self._executor.run(self._look, now, limit)
         except StoreUnavailableError as error:
             self._health.store_failed(error.reason)
             return self._later()
-        oldest = min((timer.due_at for timer in due), default=None)
-        if oldest is not None and len(due) >= BATCH and soonest is not None:
-            oldest = min(oldest, soonest)
         self._health.timers_seen(oldest, now)
-        self._held.keep_only(due)
-        ready = [timer for timer in due if self._held.wait_s(timer) <= 0][:BATCH]
-        if not ready:
-            self._trouble_s = 0.0
-            return self._pause(due, soonest, now)
-        if await self._fire(ready):
-            self._trouble_s = 0.0
-            return 0.0
-        return self._later()
+        stayed = self._hold_off(due)
+        ready = [timer for timer in due if timer not in self._flight and self._held.wait_s(timer) <= 0]
+        if self._refused or not self._fire(ready[: FLIGHT_MAX - len(self._flight)]):
+            self._refused = False
+            return self._later()
+        if stayed and not ready and len(due) >= limit:
+            return 0.0  # behind those that are held off now there may be others
+        return self._pause(due, soonest, now)
 
-    async def _fire(self, timers: Sequence[TimerFired]) -> bool:
-        """Put them on the path and wait for their commits. False: there was no room, or no store."""
-        futures = []
-        try:
-            for timer in timers:
-                futures.append((timer, self._ingest.put(timer)))  # noqa: PERF401 - keeps those put before the refusal
-        except BusyError as error:
-            _log.info("timers wait", reason=error.reason)
-        outcomes = await asyncio.gather(*(future for _, future in futures), return_exceptions=True)
-        taken = len(futures) == len(timers)
-        for (timer, _), outcome in zip(futures, outcomes, strict=True):
-            if isinstance(outcome, BusyError):
-                taken = False
-                continue
+    def _hold_off(self, due: Sequence[TimerFired]) -> bool:
+        """Whether some are due although they fired."""
+        self._held.keep_only(due)
+        stayed = [timer for timer in due if timer in self._fired]
+        for timer in stayed:
             self._held.dealt_with(timer)
-            if isinstance(outcome, BaseException):
-                _log.error("timer failed", subject=timer.subject, kind=timer.kind, error=str(outcome)[:200])
-        return taken
+        self._fired.clear()
+        return bool(stayed)
+
+    def _fire(self, timers: Sequence[TimerFired]) -> bool:
+        """Put them on the path. False: there was no room for all."""
+        for timer in timers:
+            try:
+                future = self._ingest.put(timer)
+            except BusyError as error:
+                _log.info("timers wait", reason=error.reason)
+                return False
+            self._flight.add(timer)
+            future.add_done_callback(partial(self._ended, timer))
+        return True
+
+    def _ended(self, timer: TimerFired, future: asyncio.Future[Answer]) -> None:
+        """Its commit is done, or refused."""
+        self._flight.discard(timer)
+        if len(self._flight) == FLIGHT_LOW or not self._flight:
+            self._wake.ring()
+        if future.cancelled():
+            return
+        error = future.exception()
+        if isinstance(error, BusyError):
+            self._refused = True
+            return
+        self._trouble_s = 0.0
+        self._fired.add(timer)
+        if error is not None:
+            _log.error("timer failed", subject=timer.subject, kind=timer.kind, error=str(error)[:200])
 
     def _pause(self, due: Sequence[TimerFired], soonest: Instant | None, now: Instant) -> float:
-        waits = [self._poll_s_max, *(self._held.wait_s(timer) for timer in due)]
-        if soonest is not None and soonest > now:
+        """Until the next is due, or one that is held off may fire again; whatever is on the path rings when it ends."""
+        waits = [self._poll_s_max, *(left for timer in due if (left := self._held.wait_s(timer)) > 0)]
+        if soonest is not None:
             waits.append((soonest - now) / SECOND)
         wait_s = max(PAUSE_S_MIN, min(waits))
         self._look_at = min(self._look_at, now + int(wait_s * SECOND))

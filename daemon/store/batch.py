@@ -11,8 +11,11 @@ from rules.commands import (
     Cancel,
     Command,
     Deliver,
+    PutBreach,
     PutDelivery,
     PutInstance,
+    PutPace,
+    PutPlan,
     PutSender,
     PutSeries,
     PutTicket,
@@ -20,7 +23,21 @@ from rules.commands import (
     Record,
     Schedule,
 )
-from rules.model import Delivery, Entry, Instance, Sender, Sending, Series, Status, Ticket, Timer, Window
+from rules.model import (
+    Breach,
+    Delivery,
+    Entry,
+    Instance,
+    Pace,
+    Sender,
+    Sending,
+    Series,
+    Status,
+    Ticket,
+    Timer,
+    Window,
+)
+from rules.policy import Escalation
 from rules.state import live_change
 
 
@@ -28,8 +45,8 @@ class Batch:
     """The commands of a batch: each row's last value, beside what its fence wants."""
 
     __slots__ = (
-        "cancelled", "deliveries", "entries", "instances", "opened", "senders", "series", "storms", "tickets",
-        "timers", "windows",
+        "breaches", "cancelled", "deliveries", "entries", "instances", "opened", "paces", "plans", "senders", "series",
+        "storms", "tickets", "timers", "windows",
     )  # fmt: skip
 
     def __init__(self, commands: Sequence[Command]) -> None:
@@ -44,6 +61,9 @@ class Batch:
         self.cancelled: dict[tuple[str, str], int | None] = {}  # with the generation it must be of
         self.deliveries: dict[str, tuple[Delivery, tuple[str, int] | None]] = {}  # with (state, attempt) before
         self.senders: dict[str, Sender] = {}
+        self.breaches: dict[tuple[int, str, str, int], tuple[Breach, bool]] = {}  # with whether the row is new
+        self.paces: dict[tuple[str, str], Pace] = {}
+        self.plans: dict[str, Escalation] = {}
         self._take(commands)
 
     def _take(self, commands: Sequence[Command]) -> None:
@@ -106,8 +126,21 @@ class Batch:
                 self._cancel((subject, kind), generation)
             case PutSender(sender=sender):
                 self.senders[sender.name] = sender
+            case PutBreach(breach=breach, new=new):
+                self._put_breach(breach, new=new)
+            case PutPace(pace=pace):
+                self.paces[pace.kind, pace.address] = pace
+            case PutPlan(digest=digest, escalation=escalation):
+                self.plans[digest] = escalation
             case _:
                 pass  # a Raise is no row
+
+    def _put_breach(self, breach: Breach, *, new: bool) -> None:
+        of = (breach.ticket, breach.clock, breach.version, breach.share)
+        held = self.breaches.get(of)
+        if held is not None and new:
+            raise ConflictError(f"a breach of ticket {breach.ticket} is put on record twice")
+        self.breaches[of] = (breach, new if held is None else held[1])
 
     def _cancel(self, at: tuple[str, str], generation: int | None) -> None:
         put = self.timers.get(at)

@@ -15,7 +15,7 @@ from daemon.store.bond_index import GROUP_MAX
 from daemon.store.cached import Cached
 from daemon.store.sql import Cursor, compiled, field, label, limited
 from daemon.store.tables import instances, tickets
-from rules.model import LIVE, Labels, Phase
+from rules.model import LIVE, PRIORITIES, Labels, Phase
 from rules.state import BOND_MAX, PAGE, Bond, Page
 
 SHAPES_MAX: Final = 200  # statements kept
@@ -57,6 +57,21 @@ class Statements:
             name,
         )
         if order != ["after", "rule"]:
+            raise AssertionError(f"unexpected order of parameters: {order}")
+        self.live, order = compiled(
+            limited(
+                select(tickets.c.id)
+                .where(
+                    tickets.c.status == bindparam("status"),
+                    tickets.c.priority == bindparam("priority"),
+                    tickets.c.id > bindparam("after"),
+                )
+                .order_by(tickets.c.id),
+                PAGE,
+            ),
+            name,
+        )
+        if order != ["status", "priority", "after"]:
             raise AssertionError(f"unexpected order of parameters: {order}")
 
     def of(self, question: str, bond: Bond | None, **more: Any) -> tuple[str, list[Any]]:
@@ -144,10 +159,22 @@ class Bonds:
         if page.orphans is not None:
             cursor.execute(self._sql.orphans, (int(page.after or 0), page.orphans))
             return [str(id_) for (id_,) in cursor.fetchall()]
+        if page.live:
+            return [str(id_) for id_ in self._live(cursor, int(page.after or 0))]
         cursor.execute(*self._sql.of("how many", page.bond))
         how = "many" if cursor.fetchone()[0] > DENSE else "few"
         cursor.execute(*self._sql.of(how, page.bond, after=page.after))
         return [key for (key,) in cursor.fetchall()]
+
+    def _live(self, cursor: Cursor, after: int) -> list[int]:
+        """Each (status, priority) is an index in the order of ids, so however many have ended, few rows are read."""
+        found: list[int] = []
+        for status in LIVE:
+            for priority in PRIORITIES:
+                cursor.execute(self._sql.live, (status.value, priority, after))
+                found += [id_ for (id_,) in cursor.fetchall()]
+        found.sort()
+        return found[:PAGE]
 
     def _all(self, cursor: Cursor, bond: Bond) -> Iterable[tuple[str, Labels]] | None:
         """Keys and labels of all instances of the bond's rules; None: there are too many."""

@@ -8,6 +8,7 @@ from typing import Final
 from daemon.store.bond_index import BondIndex
 from daemon.store.cache import Lru
 from rules.model import Delivery, Instance, Sender, Sending, Series, Tally, Ticket, Window
+from rules.policy import Escalation
 
 SERIES_WEIGHT: Final = 700  # bytes a series, a ticket … takes beside its texts, roughly
 TICKET_WEIGHT: Final = 1_200
@@ -18,6 +19,8 @@ BYTES_PER_INSTANCE: Final = 4_000  # of the budget that all bundles, and half of
 UNFINISHED: Final = (Sending.DUE, Sending.SENDING)  # a tuple: an enum's member is slow to hash
 SENDERS_MAX: Final = 1_000
 TALLIES_MAX: Final = 20_000  # rules with live tickets
+PLANS_MAX: Final = 1_000
+PLANS_BYTES_MAX: Final = 8 << 20
 
 
 class Bundle:
@@ -76,6 +79,7 @@ class Cached:
         self.tickets: Lru[int, Ticket] = Lru(instances_max, budget // 2)
         self.deliveries: Lru[str, Delivery] = Lru(instances_max, budget)
         self.senders: Lru[str, Sender] = Lru(SENDERS_MAX, budget)
+        self.plans: Lru[str, Escalation] = Lru(PLANS_MAX, PLANS_BYTES_MAX)
         self.tallies: dict[str, Tally] | None = None  # all that are not nothing; None: not known
         self.bonds = BondIndex()
         self.next_ticket: int | None = None
@@ -88,6 +92,7 @@ class Cached:
         self.tickets.clear()
         self.deliveries.clear()
         self.senders.clear()
+        self.plans.clear()
         self.tallies = None
         self.bonds.clear()
         self._forget_numbers()
@@ -98,11 +103,13 @@ class Cached:
         self.tickets.trim()
         self.deliveries.trim()
         self.senders.trim()
+        self.plans.trim()
         self.bonds.trim()
         if self.tallies is not None and len(self.tallies) > TALLIES_MAX:
             self.tallies = None
         if not self.remembers:
             self.tallies = None
+            self.plans.clear()
             self._forget_numbers()
 
     def _forget_numbers(self) -> None:

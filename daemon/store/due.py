@@ -54,7 +54,16 @@ class Due:
             )
         ]
         self._first_delivery, _ = compiled(select(func.min(union_all(*firsts[0]).subquery().c.at)), name)
+        self._first_timer, _ = compiled(select(func.min(union_all(*firsts[1]).subquery().c.at)), name)
+        later = [first.where(timers.c.due_at > bindparam(f"now{number}")) for number, first in enumerate(firsts[1])]
+        self._next_timer, _ = compiled(select(func.min(union_all(*later).subquery().c.at)), name)
         self._first, _ = compiled(select(func.min(union_all(*firsts[0], *firsts[1]).subquery().c.at)), name)
+        self._kind, _ = compiled(
+            select(func.min(deliveries.c.kind)).where(
+                deliveries.c.kind > bindparam("kind"), deliveries.c.wake_at.is_not(None)
+            ),
+            name,
+        )
         self._sending, _ = compiled(
             select(deliveries.c.doc).where(
                 deliveries.c.wake_at.is_not(None), deliveries.c.state == literal_column(f"'{Sending.SENDING}'")
@@ -77,6 +86,9 @@ class Due:
     ) -> list[str]:
         """Keys of at most `limit` deliveries due, or sending past their deadline; none for a `busy` (kind, address)."""
         found: list[str] = []
+        whole = {kind for kind, address in busy if address is None}
+        if whole and self._kinds(cursor) <= whole:
+            return found  # without passing over all that waits for them
         for gravity in GRAVITIES:
             if len(found) < limit:
                 if busy:
@@ -84,6 +96,17 @@ class Due:
                 else:
                     cursor.execute(self._deliveries, (gravity, now, limit - len(found)))
                 found += [key for (key,) in cursor.fetchall()]
+        return found
+
+    def _kinds(self, cursor: Cursor) -> set[str]:
+        """All kinds that anything waits for, each a step further in an index."""
+        found: set[str] = set()
+        last: str | None = ""
+        while last is not None:
+            cursor.execute(self._kind, (last,))
+            last = cursor.fetchone()[0]
+            if last is not None:
+                found.add(last)
         return found
 
     def _beside(
@@ -124,6 +147,18 @@ class Due:
     def first_delivery(self, cursor: Cursor) -> Instant | None:
         """The earliest among deliveries that have not ended; one that is being sent counts from its deadline."""
         cursor.execute(self._first_delivery)
+        found: Instant | None = cursor.fetchone()[0]
+        return found
+
+    def first_timer(self, cursor: Cursor) -> Instant | None:
+        """The earliest of all timers, due or not yet."""
+        cursor.execute(self._first_timer)
+        found: Instant | None = cursor.fetchone()[0]
+        return found
+
+    def next_timer(self, cursor: Cursor, now: Instant) -> Instant | None:
+        """When the next one comes due after `now`."""
+        cursor.execute(self._next_timer, (now,) * len(GRAVITIES))
         found: Instant | None = cursor.fetchone()[0]
         return found
 

@@ -11,11 +11,13 @@ from daemon.store.bond_index import holds
 from daemon.store.bonds import Bonds
 from daemon.store.cached import TICKET_WEIGHT, Bundle, Cached
 from daemon.store.queries import queries
+from daemon.store.response import Response
 from daemon.store.sql import Cursor
 from rules.model import Instance, Labels, Phase, Window
 from rules.state import BOND_MAX, Bond, Concerns, Page, State
 
 FIRING_LABELS_MAX: Final = 4
+NO_TICKET: Final = 0  # a delivery that is about none
 _JOINING: Final = frozenset({Phase.OK, Phase.PENDING, Phase.SUPPRESSED})
 
 
@@ -26,12 +28,13 @@ class Loader:
         self._cached = cached
         self._sql = queries(name)
         self._bonds = Bonds(name, cached)
+        self._response = Response(name, cached)
 
     def load(self, cursor: Cursor, concerns: Concerns) -> State:
         """All that `concerns` names, as committed."""
         state = State(next_ticket=self._cached.next_ticket or self.count(cursor))
         wanted = set(concerns.tickets)
-        if concerns.deliveries:
+        if concerns.deliveries or concerns.beside:
             self._load_deliveries(cursor, concerns, state, wanted)
         bundles: dict[str, Bundle] = {}
         self._load_instances(cursor, concerns, state, bundles)
@@ -45,6 +48,11 @@ class Loader:
         wanted.update([one.ticket for one in state.instances.values() if one.ticket is not None])
         if wanted:
             self._load_tickets(cursor, state, wanted)
+        self._response.load_plans(cursor, state)
+        if concerns.paces:
+            self._response.load_paces(cursor, concerns.paces, state)
+        if concerns.breaches:
+            self._response.load_breaches(cursor, concerns.breaches, state)
         names = concerns.senders.union(one.sender for found in state.expiring.values() for one in found)
         if names:
             self._load_senders(cursor, names, state)
@@ -70,7 +78,7 @@ class Loader:
 
     def _load_deliveries(self, cursor: Cursor, concerns: Concerns, state: State, wanted: set[int]) -> None:
         cache, missing = self._cached.deliveries, []
-        for key in concerns.deliveries:
+        for key in concerns.deliveries | concerns.beside if concerns.beside else concerns.deliveries:
             known = cache.get(key)
             if known is None:
                 missing.append((key,))
@@ -80,7 +88,10 @@ class Loader:
             delivery = rows.delivery(doc)
             cache.put(delivery.key, delivery)
             state.deliveries[delivery.key] = delivery
+        if concerns.beside:
+            self._response.load_beside(cursor, concerns.beside, state)
         wanted.update(delivery.ticket for delivery in state.deliveries.values())
+        wanted.discard(NO_TICKET)
 
     def _load_instances(self, cursor: Cursor, concerns: Concerns, state: State, bundles: dict[str, Bundle]) -> None:
         keys = concerns.instances.union(
@@ -140,7 +151,7 @@ class Loader:
     ) -> None:
         for page in pages:
             found = self._bonds.page(cursor, page)
-            if page.orphans is not None:
+            if page.live or page.orphans is not None:
                 wanted.update(map(int, found))
             else:
                 self._find(cursor, found, bundles)

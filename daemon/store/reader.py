@@ -25,14 +25,15 @@ from sqlalchemy import (
 from daemon.store import journal as framing
 from daemon.store import rows
 from daemon.store.bonds import Bonds
+from daemon.store.breaches import beyond, cursor_of, listing
 from daemon.store.cached import Cached
 from daemon.store.engine import Connection, Database
 from daemon.store.errors import StoreError, StoreUnavailableError
 from daemon.store.loading import Loader
 from daemon.store.sql import Cursor, by_key, compiled, field, limited, ready
-from daemon.store.tables import deliveries, instances, journal, series, tickets, timeline, windows
+from daemon.store.tables import breaches, deliveries, instances, journal, series, tickets, timeline, windows
 from rules.instants import Instant
-from rules.model import PRIORITIES, Delivery, Entry, Instance, Phase, Series, Status, Ticket, Window
+from rules.model import PRIORITIES, Breach, Delivery, Entry, Instance, Phase, Series, Status, Ticket, Window
 from rules.state import Bond, Concerns, State
 
 SNAPSHOT: Final = {"sqlite": "BEGIN", "postgresql": "BEGIN ISOLATION LEVEL REPEATABLE READ"}
@@ -100,6 +101,13 @@ class Reader:
             found = [rows.delivery(doc) for (doc,) in self._all(cursor, statement)]
         return sorted(found, key=lambda one: (one.created_at, one.due_at, one.key))
 
+    def breaches(self, ticket_id: int) -> list[Breach]:
+        """All that is on record of the ticket, superseded ones too, in the order in which they were observed."""
+        statement = select(breaches.c.doc).where(breaches.c.ticket == ticket_id).limit(ENTRIES_MAX)
+        with self._reading() as cursor:
+            found = [rows.breach(doc) for (doc,) in self._all(cursor, statement)]
+        return sorted(found, key=lambda one: (one.observed_at, one.clock, one.share, one.version))
+
     # ---------------------------------------------------------------- many tickets
     def tickets(
         self,
@@ -157,6 +165,30 @@ class Reader:
         pairs = func.json_each(tickets.c.doc, literal_column("'$.labels'")).table_valued("key", "value").alias("pairs")
         named = exists().select_from(pairs).where(pairs.c.key == name)
         return ~named.where(pairs.c.value != "") if value == "" else named.where(pairs.c.value == value)
+
+    def breaches_since(
+        self,
+        since: Instant = 0,
+        *,
+        ticket: int | None = None,
+        clock: str | None = None,
+        share_min: int | None = None,
+        superseded: bool = True,
+        limit: int = 50,
+        cursor: str | None = None,
+    ) -> tuple[list[Breach], str | None]:
+        """Breaches observed at `since` or later, the newest first, and the cursor of the next page if there is one.
+
+        `share_min` is in percent: 100 leaves the warnings out. `superseded` False leaves out those that are. Raises
+        ValueError for a cursor that is none of ours.
+        """
+        limit = _bounded(limit)
+        base = listing(since, ticket, clock, share_min, superseded=superseded).limit(limit + 1)
+        if cursor is not None:
+            base = beyond(base, cursor)
+        with self._reading() as reading:
+            found = [rows.breach(doc) for (doc,) in self._all(reading, base)]
+        return found[:limit], cursor_of(found[limit - 1]) if len(found) > limit else None
 
     def counts(self) -> dict[tuple[str, str], int]:
         """How many tickets there are by (status, priority)."""

@@ -24,13 +24,15 @@ from daemon.store.tables import (
     windows,
 )
 from rules.instants import DAY, Instant, Span
-from rules.model import Instance, Phase, Status, Window
+from rules.model import Delivery, Instance, Phase, Status, Window
 
 STEP_ROWS: Final = 500
 QUIET: Final[Span] = 7 * DAY  # an instance forgotten sooner could take a late repeat for news
 QUIET_BEAT: Final[Span] = 400 * DAY  # a job that runs once a year is missed only while its last word is known
 BEAT_FIELDS: Final = frozenset({"ok", "exit_code", "start"})  # a sample of these alone is a heartbeat
 QUARANTINE_MAX: Final = 10_000
+OF_TICKET: Final = "T-"  # how the key of a delivery begins that is about a ticket
+NOTICE_KEPT: Final[Span] = 35 * DAY  # after it ended; one about a ticket is kept as long as that is not closed
 
 
 class Step(NamedTuple):
@@ -40,6 +42,7 @@ class Step(NamedTuple):
     journal_bytes: int | None  # what the journal holds now
     instances: list[Instance]  # that are gone
     windows: list[str]  # keys of instances that lost some
+    deliveries: list[tuple[str]]  # keys of those that are gone
     instance_from: int  # where the next step goes on
     window_from: tuple[int, str]
     delivery_from: str
@@ -118,7 +121,7 @@ class Statements:
         self.done, _ = compiled(
             limited(
                 select(deliveries.c.key, deliveries.c.doc, tickets.c.status)
-                .join(tickets, tickets.c.id == deliveries.c.ticket)
+                .outerjoin(tickets, tickets.c.id == deliveries.c.ticket)
                 .where(deliveries.c.key > bindparam("start"))
                 .order_by(deliveries.c.key),
                 STEP_ROWS,
@@ -166,9 +169,9 @@ class Retention:
         cursor.execute(self._sql.drop_tallies)
         silenced, window_from = self._drop_silent(cursor, now)
         gone, instance_from = self._drop_quiet(cursor, now - QUIET)
-        delivery_from = self._drop_done(cursor, since)
+        ended, delivery_from = self._drop_done(cursor, now, since)
         more = more or bool(instance_from or window_from[0] or delivery_from)
-        return Step(more, held, gone, silenced, instance_from, window_from, delivery_from)
+        return Step(more, held, gone, silenced, ended, instance_from, window_from, delivery_from)
 
     def done(self, step: Step) -> None:
         """The step is committed."""
@@ -181,6 +184,8 @@ class Retention:
             self._cached.bonds.gone(instance)
         for key in step.windows:
             self._cached.bundles.drop(key)
+        for (key,) in step.deliveries:
+            self._cached.deliveries.drop(key)
 
     def _trim_journal(self, cursor: Cursor, since: Instant, bytes_max: int) -> tuple[int, bool]:
         held = self._journal_bytes
@@ -241,22 +246,29 @@ class Retention:
             self._sql.drop_instances.run(cursor, numbers)
         return gone, stop + 1 if len(seen) == STEP_ROWS else 0
 
-    def _drop_done(self, cursor: Cursor, since: Instant) -> str:
+    def _drop_done(self, cursor: Cursor, now: Instant, since: Instant) -> tuple[list[tuple[str]], str]:
         cursor.execute(self._sql.done, (self._delivery_from,))
         found = cursor.fetchall()
         drop: list[tuple[str]] = []
         for key, doc, status in found:
-            if status == Status.CLOSED:
+            notice = not key.startswith(OF_TICKET)
+            if notice or status == Status.CLOSED:
                 delivery = rows.delivery(doc)
-                if delivery.created_at < since and delivery.state not in UNFINISHED:
+                old = _last(delivery) < now - NOTICE_KEPT if notice else delivery.created_at < since
+                if old and delivery.state not in UNFINISHED:
                     drop.append((key,))
         if drop:
             self._sql.drop_deliveries.run(cursor, drop)
-        return found[-1][0] if len(found) == STEP_ROWS else ""
+        return drop, found[-1][0] if len(found) == STEP_ROWS else ""
 
 
 def _ok(instance: Instance) -> bool:
     return instance.phase is Phase.OK
+
+
+def _last(delivery: Delivery) -> Instant:
+    """About when an ended one ended."""
+    return max(delivery.created_at, delivery.due_at, delivery.deadline_at or 0)
 
 
 def _forgettable(window: Window, now: Instant) -> bool:

@@ -12,7 +12,22 @@ from typing import Any, Final
 import msgspec
 
 from daemon.store.errors import ValueRefusedError
-from rules.model import LIVE, Delivery, Entry, Instance, Sender, Sending, Series, Tally, Ticket, Timer, Window
+from rules.model import (
+    LIVE,
+    Breach,
+    Delivery,
+    Entry,
+    Instance,
+    Pace,
+    Sender,
+    Sending,
+    Series,
+    Tally,
+    Ticket,
+    Timer,
+    Window,
+)
+from rules.policy import Escalation
 
 Row = tuple[Any, ...]
 
@@ -25,9 +40,12 @@ series: Final[Callable[[str], Series]] = msgspec.json.Decoder(Series).decode
 window: Final[Callable[[str], Window]] = msgspec.json.Decoder(Window).decode
 entries: Final[Callable[[str], list[Entry]]] = msgspec.json.Decoder(list[Entry]).decode
 delivery: Final[Callable[[str], Delivery]] = msgspec.json.Decoder(Delivery).decode
+breach: Final[Callable[[str], Breach]] = msgspec.json.Decoder(Breach).decode
+pace: Final[Callable[[str], Pace]] = msgspec.json.Decoder(Pace).decode
+plan: Final[Callable[[str], Escalation]] = msgspec.json.Decoder(Escalation).decode
 
 
-def doc(noun: msgspec.Struct | list[Entry]) -> str:
+def doc(noun: msgspec.Struct | Escalation | list[Entry]) -> str:
     """The noun as compact JSON. Raises ValueRefusedError for what JSON cannot hold."""
     try:
         return _encode(noun).decode()
@@ -100,6 +118,16 @@ def delivery_row(one: Delivery) -> Row:
         one.attempt,
         doc(one),
     )
+
+
+def breach_row(one: Breach) -> Row:
+    """In the order of `tables.breaches`."""
+    return (one.ticket, one.clock, one.version, one.share, one.observed_at, one.superseded_at, doc(one))
+
+
+def pace_row(one: Pace) -> Row:
+    """In the order of `tables.paces`."""
+    return (one.kind, one.address, doc(one))
 
 
 def sender_row(one: Sender) -> Row:

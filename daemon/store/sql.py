@@ -90,17 +90,22 @@ def ready(statement: Select[Any], name: str) -> tuple[str, list[Any]]:
 class Insert:
     """INSERT of whole rows into a table; with `upsert`, a row whose primary key is there is replaced.
 
-    `upsert` may name the columns that are, and the others are left alone.
+    `upsert` may name the columns that are, and the others are left alone; with none of them the row that is there
+    stays as it is.
     """
 
     def __init__(self, table: Table, name: str, *, upsert: bool | tuple[str, ...] = False) -> None:
         statement: Any = insert(table)
-        if upsert:
+        if upsert is not False:
             made = postgresql_insert(table) if name == "postgresql" else sqlite_insert(table)
             keys = list(table.primary_key)
             others = tuple([column.name for column in table.columns if column not in set(keys)])
             changed = {one: made.excluded[one] for one in (upsert if isinstance(upsert, tuple) else others)}
-            statement = made.on_conflict_do_update(index_elements=keys, set_=changed)
+            statement = (
+                made.on_conflict_do_update(index_elements=keys, set_=changed)
+                if changed
+                else made.on_conflict_do_nothing(index_elements=keys)
+            )
         self._one, order = compiled(statement, name)
         if order != [column.name for column in table.columns]:
             raise AssertionError(f"{table.name}: parameters stand in another order than columns: {order}")

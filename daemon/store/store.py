@@ -160,6 +160,16 @@ class Store:
         with self._session.reading() as cursor:
             return self._due.first(cursor)
 
+    def oldest_timer(self) -> Instant | None:
+        """When the earliest timer is due; it may lie in the future."""
+        with self._session.reading() as cursor:
+            return self._due.first_timer(cursor)
+
+    def next_timer(self, now: Instant) -> Instant | None:
+        """When the next timer comes due after `now`."""
+        with self._session.reading() as cursor:
+            return self._due.next_timer(cursor, now)
+
     def oldest_delivery(self) -> Instant | None:
         """Since when the longest waiting delivery is due; it may lie in the future."""
         with self._session.reading() as cursor:

@@ -24,7 +24,7 @@ from sqlalchemy import (
 )
 from sqlalchemy.dialects.postgresql import JSONB, TEXT
 
-REVISION: Final = "0002"  # the newest revision in migrations/versions
+REVISION: Final = "0003"  # the newest revision in migrations/versions
 APPLICATION_ID: Final = 0x544B5444  # "TKTD" in the header of our SQLite files
 
 Json = JSON(none_as_null=True).with_variant(JSONB(none_as_null=True), "postgresql")
@@ -33,6 +33,7 @@ Big = BigInteger().with_variant(Integer, "sqlite")
 Bytewise = Text().with_variant(TEXT(collation="C"), "postgresql")  # compared as SQLite does: by bytes, in no language
 
 LIVE: Final = "live = 1"
+WAITING: Final = "wake_at IS NOT NULL"
 
 metadata = MetaData(
     naming_convention={
@@ -140,7 +141,7 @@ deliveries = Table(
     "deliveries",
     metadata,
     _col("key", Bytewise, key=True),  # begins with the ticket's name and "/", by which a ticket's rows are found
-    _col("ticket", Big),
+    _col("ticket", Big),  # 0: it is about no ticket
     _col("gravity", SmallInteger),
     _col("wake_at", Big, null=True),  # due: when; sending: the deadline; NULL: it has ended
     _col("kind", Text),
@@ -154,8 +155,28 @@ deliveries = Table(
 _index(
     "ix_deliveries_wake",
     *[deliveries.c[_name] for _name in ("gravity", "wake_at", "kind", "address")],
-    where="wake_at IS NOT NULL",
+    where=WAITING,
 )
+# What else waits for an address, the earliest first, so that it can go in one message; and which kinds are waited for.
+_index("ix_deliveries_beside", *[deliveries.c[_name] for _name in ("kind", "address", "wake_at")], where=WAITING)
+
+breaches = Table(
+    "breaches",
+    metadata,
+    _col("ticket", Big, key=True),
+    _col("clock", Bytewise, key=True),
+    _col("version", Bytewise, key=True),
+    _col("share", Big, key=True),
+    _col("observed_at", Big),
+    _col("superseded_at", Big, null=True),
+    _col("doc", Json),
+)
+# The clock last, as it is asked for: what is always equal must not stand between the columns of an order.
+_index("ix_breaches_observed", *[breaches.c[_name] for _name in ("observed_at", "ticket", "version", "share", "clock")])
+
+plans = Table("plans", metadata, _col("digest", Text, key=True), _col("doc", Json))
+
+paces = Table("paces", metadata, _col("kind", Text, key=True), _col("address", Text, key=True), _col("doc", Json))
 
 senders = Table(
     "senders",

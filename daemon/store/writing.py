@@ -15,9 +15,12 @@ from daemon.store.errors import ConflictError
 from daemon.store.loading import Loader
 from daemon.store.sql import Count, Cursor, Delete, Insert, Update
 from daemon.store.tables import (
+    breaches,
     deliveries,
     instances,
     journal,
+    paces,
+    plans,
     senders,
     series,
     tallies,
@@ -59,6 +62,12 @@ class Statements:
         changing = ("gravity", "wake_at", "kind", "address", "state", "attempt", "doc")
         self.update_delivery = Update(deliveries, name, changing, ("key", "state", "attempt"))
         self.put_sender = Insert(senders, name, upsert=True)
+        self.insert_breach = Insert(breaches, name)
+        self.update_breach = Update(
+            breaches, name, ("observed_at", "superseded_at", "doc"), ("ticket", "clock", "version", "share")
+        )
+        self.put_pace = Insert(paces, name, upsert=True)
+        self.keep_plan = Insert(plans, name, upsert=())
         self.insert_journal = Insert(journal, name)
 
 
@@ -99,6 +108,8 @@ class Writer:
             self._write_deliveries(cursor, batch)
         if batch.senders:
             self._sql.put_sender.run(cursor, self._in_order([rows.sender_row(one) for one in batch.senders.values()]))
+        if batch.plans or batch.breaches or batch.paces:
+            self._write_response(cursor, batch, written)
         return written
 
     def _in_order(self, some: list[rows.Row]) -> list[rows.Row]:
@@ -240,6 +251,36 @@ class Writer:
         if new:
             self._sql.insert_delivery.run(cursor, self._in_order(new))
         _fenced(cursor, self._sql.update_delivery, updated, "a delivery")
+
+    def _write_response(self, cursor: Cursor, batch: Batch, written: Written) -> None:
+        """What goes beside tickets and deliveries, and seldom does."""
+        if batch.plans:
+            self._keep_plans(cursor, batch, written)
+        if batch.breaches:
+            self._write_breaches(cursor, batch)
+        if batch.paces:
+            self._sql.put_pace.run(cursor, self._in_order([rows.pace_row(one) for one in batch.paces.values()]))
+
+    def _keep_plans(self, cursor: Cursor, batch: Batch, written: Written) -> None:
+        """Those that are known to be there are left alone."""
+        known = self._cached.plans
+        new = {digest: rows.doc(plan) for digest, plan in batch.plans.items() if digest not in known}
+        if new:
+            self._sql.keep_plan.run(cursor, self._in_order(list(new.items())))
+            written.plan_weights = {digest: len(text) for digest, text in new.items()}
+
+    def _write_breaches(self, cursor: Cursor, batch: Batch) -> None:
+        new: list[rows.Row] = []
+        updated: list[rows.Row] = []
+        for of, (breach, inserted) in batch.breaches.items():
+            row = rows.breach_row(breach)
+            if inserted:
+                new.append(row)
+            else:
+                updated.append((*row[4:], *of))
+        if new:
+            self._sql.insert_breach.run(cursor, self._in_order(new))
+        _fenced(cursor, self._sql.update_breach, updated, "a breach")
 
 
 def _fenced(cursor: Cursor, statement: Update, some: list[rows.Row], what: str) -> None:

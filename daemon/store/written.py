@@ -13,7 +13,7 @@ from rules.model import Instance, Series, Tally, Window
 class Written:
     """What a transaction wrote; `remember` is called once it is committed."""
 
-    __slots__ = ("_batch", "_cached", "journal_bytes", "new_instances", "series", "ticket_weights")
+    __slots__ = ("_batch", "_cached", "journal_bytes", "new_instances", "plan_weights", "series", "ticket_weights")
 
     def __init__(self, cached: Cached, batch: Batch) -> None:
         self._cached = cached
@@ -22,6 +22,7 @@ class Written:
         self.new_instances: dict[str, int] = {}
         self.series: list[tuple[Series, int]] = []  # with the length of its text
         self.ticket_weights: dict[int, int] = {}
+        self.plan_weights: dict[str, int] = {}  # of those that were not known to be there
 
     def remember(self) -> None:
         """Make the committed values the known ones."""
@@ -42,6 +43,8 @@ class Written:
                 cached.deliveries.drop(key)
         for sender in batch.senders.values():
             cached.senders.put(sender.name, sender)
+        for digest, weight in self.plan_weights.items():
+            cached.plans.put(digest, batch.plans[digest], weight)
 
     def _remember_instances(self) -> None:
         known, new, bonds = self._cached.bundles, self.new_instances, self._cached.bonds or None

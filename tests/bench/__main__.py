@@ -13,7 +13,7 @@ import sys
 import tempfile
 from pathlib import Path
 
-from tests.bench import measures, replays, rulework, servers
+from tests.bench import measures, replays, rulework, servers, timers
 from tests.bench.measures import Plan, Report
 
 PLANS = {
@@ -28,6 +28,7 @@ PARTS = {
     "many": measures.many,
     "rules": rulework.rulework,
     "replays": replays.replays,
+    "timers": timers.timers,
 }
 
 

@@ -1,18 +1,23 @@
 """Due timers fire at their time, the gravest first, once; one that fails neither spins nor holds up the others."""
 
+import asyncio
+from collections.abc import Callable
 from dataclasses import replace
-from typing import Any
+from typing import Any, TypeVar, TypeVarTuple, Unpack
 
 from daemon.store.errors import StoreUnavailableError
-from daemon.timers import HeldOff
+from daemon.timers import FLIGHT_LOW, FLIGHT_MAX, HeldOff
 from rules.commands import Decision, Noted, Schedule
 from rules.decide import decide
 from rules.events import Actor, Responded, TimerFired
 from rules.instants import MINUTE, SECOND
 from rules.model import Timer
 from tests.daemon.conftest import MakeHouse
-from tests.daemon.house import HandClock, House, a_body, settle
+from tests.daemon.house import HandClock, HeldExecutor, House, a_body, settle
 from tests.rules.world import START, a_policy, an_alert
+
+T = TypeVar("T")
+Ts = TypeVarTuple("Ts")
 
 
 class Watched:
@@ -85,6 +90,76 @@ async def test_more_than_one_batch_of_due_timers_all_fire(make_house: MakeHouse)
     assert len(watched.fired) == len({subject for subject, _, _ in watched.fired}) == 650
 
 
+class SlowThread(HeldExecutor):
+    """One thing after the other, and nobody is answered before everybody else had some turns."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._turn = asyncio.Lock()
+
+    async def run(self, work: Callable[[Unpack[Ts]], T], *args: *Ts) -> T:
+        async with self._turn:
+            for _ in range(30):
+                await asyncio.sleep(0)
+            return await super().run(work, *args)
+
+
+async def test_the_next_are_looked_for_while_some_are_still_on_the_path(make_house: MakeHouse) -> None:
+    """What is on the path is looked past, and not put there again."""
+    watched = Watched()
+    house = make_house(decides=watched)
+    house.timers._executor = house.ingest._executor = SlowThread()
+    count = FLIGHT_MAX + 700
+    schedule(house, *[Timer(f"T-{n:05}", "escalate", START - SECOND, 1, 3) for n in range(count)])
+    house.keep("ingest", "timers")
+    looks: list[tuple[int, int]] = []  # how many had fired, and how many rows were looked at
+    look = house.store.real.due_timers
+
+    def looked(now: int, limit: int) -> list[TimerFired]:
+        found = look(now, limit)
+        looks.append((len(watched.fired), len(found)))
+        return found
+
+    house.store.real.due_timers = looked  # type: ignore[method-assign]
+    await house.clock.advance(1)
+    assert [subject for subject, _, _ in watched.fired] == [f"T-{n:05}" for n in range(count)]
+    assert looks[0] == (0, FLIGHT_MAX)
+    assert 0 < looks[1][0] < FLIGHT_MAX, "before all of the first had fired"
+    assert all(rows <= FLIGHT_MAX for _, rows in looks)
+    assert len(looks) <= 2 + count // (FLIGHT_MAX - FLIGHT_LOW) + 2, "and no sooner"
+
+
+async def test_a_timer_graver_than_all_that_wait_comes_with_the_next_look(make_house: MakeHouse) -> None:
+    watched = Watched()
+    house = make_house(decides=watched)
+    schedule(house, *[Timer(f"T-{n}", "escalate", START - SECOND, 1, 4) for n in range(1, 4 * FLIGHT_MAX)])
+    late = Timer("T-99999", "escalate", START, 1, 1)
+
+    def decides(state: Any, event: Any, now: int, policy: Any) -> Decision:
+        if len(watched.fired) == 9:
+            schedule(house, late)
+        return watched(state, event, now, policy)
+
+    house.ingest._writer._decide = decides
+    house.keep("ingest", "timers")
+    await house.clock.advance(1)
+    subjects = [subject for subject, _, _ in watched.fired]
+    assert len(subjects) == len(set(subjects)) == 4 * FLIGHT_MAX
+    assert subjects.index("T-99999") <= FLIGHT_MAX + 1, "behind what was on the path already"
+
+
+async def test_more_timers_than_are_looked_at_that_stay_due_do_not_hold_up_the_others(make_house: MakeHouse) -> None:
+    stubborn = tuple(f"T-{n}" for n in range(1, FLIGHT_MAX + 200))
+    watched = Watched(shrug=stubborn)
+    house = make_house(decides=watched)
+    schedule(house, *[Timer(one, "escalate", START - SECOND, 1, 1) for one in stubborn])
+    schedule(house, Timer("T-9999", "escalate", START, 1, 4))
+    house.keep("ingest", "timers")
+    await house.clock.advance(0.5)
+    assert [subject for subject, _, _ in watched.fired].count("T-9999") == 1
+    assert len(watched.fired) == len(stubborn) + 1
+
+
 async def test_a_timer_that_fails_backs_off_shows_and_does_not_hold_up_others(make_house: MakeHouse) -> None:
     watched = Watched(stumble=("T-9",))
     house = make_house(decides=watched)
@@ -132,6 +207,20 @@ async def test_a_hint_brings_a_new_timer_forward(make_house: MakeHouse) -> None:
     await house.ingest.submit(*a_body(an_alert(at=house.clock.now()), at=house.clock.now()))
     await house.clock.advance(0.5)
     assert [kind for _, kind, _ in watched.fired] == ["for"]
+
+
+async def test_a_timer_comes_at_its_time_while_other_timers_and_deliveries_are_late(make_house: MakeHouse) -> None:
+    """What is overdue, for whatever reason, makes nobody else wait for the next poll."""
+    watched = Watched(shrug=("T-9",))
+    house = make_house(decides=watched)
+    house.keep("ingest", "timers")
+    await house.ingest.submit(*a_body())
+    schedule(house, Timer("T-9", "escalate", START - MINUTE, 1, 1))
+    schedule(house, *[Timer(f"T-9{n}", "escalate", START + 2 * SECOND + n * SECOND // 10, 1, 2) for n in (1, 2, 3)])
+    await house.clock.advance(5)
+    assert [at - START for subject, _, at in watched.fired if subject != "T-9"] == [
+        2 * SECOND + n * SECOND // 10 for n in (1, 2, 3)
+    ]
 
 
 async def test_polling_finds_what_no_hint_told_of(make_house: MakeHouse) -> None:

@@ -1,5 +1,6 @@
 """Nouns for the tests of the store, and the commands of a ticket that opens."""
 
+import dataclasses
 from collections.abc import Callable, Iterator
 from contextlib import closing
 from typing import Any
@@ -9,11 +10,14 @@ from msgspec.structs import replace
 from daemon.store.journal import Body
 from daemon.store.store import Store
 from rules.commands import Command, Deliver, PutInstance, PutSeries, PutTicket, PutWindow, Record, Schedule
-from rules.instants import MINUTE, Instant, parse_instant
+from rules.instants import HOUR, MINUTE, Instant, parse_instant
 from rules.model import (
+    Breach,
     Delivery,
     Entry,
     Instance,
+    Judged,
+    Mark,
     Phase,
     Purpose,
     Run,
@@ -26,6 +30,7 @@ from rules.model import (
     Verdict,
     Window,
 )
+from rules.policy import Escalation, Step, Target, digest_of
 from rules.state import Bond, Concerns
 
 Opened = Callable[..., Store]  # opens the test's store; opening it again closes it first, as a restart does
@@ -95,6 +100,34 @@ def a_delivery(n: int = 1, **changes: Any) -> Delivery:
     return replace(made, **changes)
 
 
+def a_notice(n: int = 1, **changes: Any) -> Delivery:
+    """A delivery that is about no ticket."""
+    made = a_delivery(n, key=f"H-payments/{n}/amina/email", ticket=0, purpose=Purpose.HANDOFF, note="your turn begins")
+    return replace(made, **changes)
+
+
+def a_breach(ticket: int = 1, share: int = 100, **changes: Any) -> Breach:
+    made = Breach(
+        ticket, "respond", "1h elapsed of office", share, "standard", "P1", T0 + HOUR, T0 + HOUR + 5, 5,
+        "nobody had answered",
+    )  # fmt: skip
+    return replace(made, **changes)
+
+
+def a_plan(*notify: str, **changes: Any) -> Escalation:
+    """With every field set to something that is not its default."""
+    made = Escalation(
+        "main", tuple([Step((Target("contact", one),), 7 * MINUTE, f"L{n}", n) for n, one in enumerate(notify, 2)]), 3,
+        (Target("schedule", "é\"'%"),), {"P1": 15 * MINUTE}, {"P1": HOUR, "P2": 4 * HOUR}, {"P3": "office"}, "migrate",
+    )  # fmt: skip
+    return dataclasses.replace(made, **changes)
+
+
+def planned(n: int, plan: Escalation) -> Ticket:
+    """A ticket whose run goes by this plan."""
+    return a_ticket(n, run=Run("main", 1, 0, 0, True, T0 + 5 * MINUTE, plan=digest_of(plan)))
+
+
 def opening(n: int = 1) -> list[Command]:
     """All that is written when a new alert opens a ticket."""
     return [
@@ -141,14 +174,21 @@ def full_nouns() -> tuple[Series, Instance, Ticket, Entry, Timer, Delivery]:
             labels=ODD, group_key="a group", opened_by="omar", acknowledged_at=T0 + 1, acknowledged_by="amina",
             held_until=T0 + 2, held_from=Status.ACKNOWLEDGED, resolved_at=T0 + 3, resolved_by="amina", closed_at=T0 + 4,
             reopened=3, predecessor=41, successor=43, attached=5, told=(Told("amina", "email", "amina@example.test"),),
-            run=Run("main", 2, 1, -1, True, T0 + 5, reached=True, paused=True, left=7 * MINUTE),
+            run=Run(
+                "main", 2, 1, -1, True, T0 + 5, reached=True, paused=True, left=7 * MINUTE, plan="0123456789abcdef",
+                since=T0 + 6, waiting=True, untold=True, empty=True, moved=2,
+            ),
             title="title with ' and \" and %", storm=True, linked=4, orphaned=True,
+            marks=(Mark(T0 + 1, "paused", 'waits for "the vendor", naïvely'), Mark(T0 + 2, "running")),
+            judged=(Judged("respond", "1h@office", 75, told=False, superseded=True), Judged("resolve", "24h", 100)),
+            judge_at=T0 + 7, acknowledgers=("amina", "omar"), held_why="the vendor ships it é", joined_at=T0 + 8,
         ),
         replace(an_entry(1), data={"text": "é", "fraction": 0.1, "none": None, "list": [1, "a", {"b": []}]}),
         replace(a_timer(1), generation=9, gravity=3),
         replace(
             a_delivery(1), state=Sending.SENDING, attempt=2, deadline_at=T0 + 30, possible_repeat=True,
-            reference="<id@example.test>", error="451 later", tier="L2",
+            reference="<id@example.test>", error="451 later", tier="L2", note="75 % of the time é", bundled=2 * MINUTE,
+            confirmed=True, lead="T-1/1/0/0/amina/sms",
         ),
     )  # fmt: skip
 

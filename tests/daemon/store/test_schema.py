@@ -11,8 +11,10 @@ from alembic.migration import MigrationContext
 from alembic.script import ScriptDirectory
 from sqlalchemy import Connection
 
-from daemon.store import schema, tables
+from daemon.store import breaches, response, schema, tables
 from daemon.store.bonds import statements
+from daemon.store.due import due
+from daemon.store.sql import ready
 from daemon.store.sqlite import Sqlite
 from daemon.store.store import Store, StoreDamagedError, StoreError
 from rules.state import Bond
@@ -62,6 +64,52 @@ def test_orphans_are_looked_for_among_live_tickets_only(migrated: Connection) ->
     assert "ix_tickets_status (status=?)" in step
 
 
+def test_live_tickets_are_found_by_status_and_priority_however_many_have_ended(migrated: Connection) -> None:
+    plan = planned(migrated, statements("sqlite").live, ("open", "P1", 5))
+    assert plan == ["SEARCH tickets USING COVERING INDEX ix_tickets_status (status=? AND priority=? AND id>?)"]
+
+
+def test_what_waits_beside_a_delivery_is_read_off_an_index_in_order(migrated: Connection) -> None:
+    plan = planned(migrated, response.statements("sqlite").beside, ("email", "a@example.test", 51))
+    assert plan == ["SEARCH deliveries USING INDEX ix_deliveries_beside (kind=? AND address=? AND wake_at>?)"]
+
+
+@pytest.mark.parametrize(
+    ("cursor", "constraint"),
+    [(None, ""), ("WzEsMiwiYSIsMSwiYiJd", "((observed_at,ticket,version,share,clock)<(?,?,?,?,?))")],
+)
+def test_breaches_are_listed_from_an_index_in_order(migrated: Connection, cursor: str | None, constraint: str) -> None:
+    listed = breaches.listing(0, None, "respond", 100, superseded=False).limit(51)
+    plan = planned(migrated, *ready(listed if cursor is None else breaches.beyond(listed, cursor), "sqlite"))
+    assert plan == [f"{'SEARCH' if cursor else 'SCAN'} breaches USING INDEX ix_breaches_observed {constraint}".rstrip()]
+
+
+@pytest.mark.parametrize("question", ["breaches", "plans", "paces"])
+def test_what_a_batch_asks_of_breaches_plans_and_paces_is_found_by_their_key(
+    migrated: Connection, question: str
+) -> None:
+    lookup = getattr(response.statements("sqlite"), question)
+    width = 2 if question == "paces" else 1
+    for sql, params in lookup._parts([("a",) * width] * 9):
+        plan = planned(migrated, sql, params)
+        assert any(f"sqlite_autoindex_{question}_1 (" in step for step in plan), plan
+        assert not any(step.startswith("SCAN") for step in plan), plan
+
+
+def test_what_is_due_is_found_by_an_index_however_much_waits(migrated: Connection) -> None:
+    asked = due("sqlite")
+    for gravity in (1, 4):
+        (step,) = planned(migrated, asked._timers, (gravity, 5, 9))
+        assert step == "SEARCH timers USING INDEX ix_timers_due (gravity=? AND due_at<?)"
+        (step,) = planned(migrated, asked._deliveries, (gravity, 5, 9))
+        assert step == "SEARCH deliveries USING INDEX ix_deliveries_wake (gravity=? AND wake_at<?)"
+    plan = planned(migrated, asked._kind, ("email",))
+    assert plan[0] == "SEARCH deliveries USING COVERING INDEX ix_deliveries_beside (kind>?)"
+    for sql, params in ((asked._first, ()), (asked._first_timer, ()), (asked._next_timer, (5,) * 4)):
+        for step in planned(migrated, sql, params):
+            assert "timers" not in step or "COVERING INDEX ix_timers_due (gravity=?" in step, step
+
+
 def planned(core: Connection, sql: str, params: Sequence[object] = ()) -> list[str]:
     """How SQLite would answer."""
     return [row[3] for row in core.exec_driver_sql(f"EXPLAIN QUERY PLAN {sql}", tuple(params))]
@@ -97,7 +145,7 @@ def test_an_older_store_is_migrated_only_when_that_is_allowed(url: str, tmp_path
     base = Sqlite(tmp_path / "store.db", durable=False)
     with closing(base.writer(create=True)) as connection, base.core(connection) as core:
         schema.upgrade(core, "0001")
-    with pytest.raises(StoreError, match="revision 0001, but this ticketd needs 0002: run ticketd migrate"):
+    with pytest.raises(StoreError, match="revision 0001, but this ticketd needs 0003: run ticketd migrate"):
         Store.open(url, migrate=False)
     Store.open(url).close()
     Store.open(url, migrate=False).close()

@@ -367,6 +367,15 @@ def test_within_a_batch_timers_are_set_and_cancelled_in_order(
     assert [one.generation for one in store.due_timers(T0 + DAY, 10)] == left
 
 
+def test_the_earliest_timer_and_the_next_one_are_known_whatever_else_waits(store: Store) -> None:
+    commit(store, Deliver(a_delivery(1, due_at=T0 - DAY)))
+    assert (store.oldest_timer(), store.next_timer(T0)) == (None, None)
+    commit(store, *[Schedule(a_timer(n, due_at=T0 + n * MINUTE, gravity=5 - n)) for n in (1, 2, 3, 4)])
+    assert store.oldest_timer() == T0 + MINUTE
+    found = [store.next_timer(at) for at in (0, T0 + MINUTE - 1, T0 + MINUTE, T0 + 3 * MINUTE, T0 + 4 * MINUTE)]
+    assert found == [T0 + MINUTE, T0 + MINUTE, T0 + 2 * MINUTE, T0 + 4 * MINUTE, None]
+
+
 def test_deliveries_are_due_gravest_first_and_past_their_deadline_while_sending(store: Store) -> None:
     sending = {"state": Sending.SENDING, "attempt": 1}
     commit(
@@ -392,6 +401,10 @@ def test_what_waits_for_a_busy_channel_is_passed_over(store: Store) -> None:
     assert due(("webhook", None)) == [3, 4]
     assert due(("webhook", "a")) == [2, 3, 4]
     assert due(("webhook", "a"), ("email", None)) == [2]
+    assert due(("webhook", None), ("email", None)) == []
+    commit(store, Deliver(a_delivery(5, kind="sms", state=Sending.SENDING, attempt=1, deadline_at=T0)))
+    assert due(("webhook", None), ("email", None)) == [5]
+    assert due(("webhook", None), ("email", None), ("sms", None), ("voice", None)) == []
 
 
 def test_nothing_due_is_nothing(store: Store) -> None:

@@ -9,13 +9,15 @@ from msgspec.structs import replace
 from daemon.store import bond_index, bonds, cached
 from daemon.store.engine import database
 from daemon.store.store import ConflictError, Store
-from rules.commands import PutInstance, PutTicket, PutWindow
-from rules.model import Instance, Phase, Status, Tally
+from rules.commands import PutInstance, PutPlan, PutTicket, PutWindow
+from rules.model import LIVE, Instance, Phase, Status, Tally
+from rules.policy import digest_of
 from rules.state import BOND_MAX, PAGE, Bond, Concerns, Page, State
 from tests.daemon.store.nouns import (
     ODD,
     Opened,
     a_member,
+    a_plan,
     a_series,
     a_ticket,
     a_window,
@@ -25,6 +27,7 @@ from tests.daemon.store.nouns import (
     commit,
     key,
     opening,
+    planned,
     put,
     read,
 )
@@ -135,7 +138,7 @@ def paged(store: Store, page: Page) -> list[str]:
     for _ in range(9):
         state = store.load(Concerns(pages={page}))
         (names,) = state.pages.values()
-        assert set(names) == set(state.instances if page.orphans is None else map(str, state.tickets))
+        assert set(names) == set(map(str, state.tickets) if page.live or page.orphans is not None else state.instances)
         assert len(names) <= PAGE
         found += names
         if len(names) < PAGE:
@@ -184,6 +187,23 @@ def test_live_tickets_of_a_removed_rule_come_until_they_are_known_as_orphans(sto
     was = a_ticket(count, rule="gone", status=list(Status)[count % 3])
     commit(store, PutTicket(replace(was, orphaned=True, version=2), was.status))
     assert paged(store, Page(orphans="gone", after=str(count - 1))) == []
+
+
+def test_live_tickets_come_page_by_page_in_the_order_of_ids_with_their_plans(store: Store) -> None:
+    plan, count = a_plan("amina"), 2 * PAGE
+    commit(
+        store, PutPlan(digest_of(plan), plan),
+        *[
+            PutTicket(replace(planned(n, plan), status=list(Status)[n % 5], priority=f"P{n % 4 + 1}"), None)
+            for n in range(1, count + 1)
+        ],
+    )  # fmt: skip
+    live = [str(n) for n in range(1, count + 1) if list(Status)[n % 5] in LIVE]
+    assert len(live) > PAGE, "so that it takes two pages"
+    assert paged(store, Page(live=True)) == live
+    assert paged(store, Page(live=True, after=str(count - 1))) == [one for one in live if int(one) > count - 1]
+    assert paged(store, Page(live=True, after="9999")) == []
+    assert store.load(Concerns(pages={Page(live=True)})).plans == {digest_of(plan): plan}
 
 
 # ---------------------------------------------------------------- tallies

@@ -4,6 +4,7 @@ Law: rows of an older version stand here as that version wrote them, in its own 
 """
 
 import json
+from collections.abc import Sequence
 from contextlib import closing
 
 import pytest
@@ -13,10 +14,11 @@ from daemon.store import schema
 from daemon.store.copies import migrate
 from daemon.store.engine import database
 from daemon.store.store import Store, StoreError
-from rules.commands import PutInstance, PutTicket
-from rules.model import Instance, Phase, Status, Tally
+from rules.commands import PutBreach, PutInstance, PutPace, PutPlan, PutTicket
+from rules.model import Instance, Pace, Phase, Status, Tally
+from rules.policy import digest_of
 from rules.state import Bond, Concerns, Page
-from tests.daemon.store.nouns import T0, a_window, commit, judged, key, read
+from tests.daemon.store.nouns import T0, a_breach, a_plan, a_window, commit, judged, key, read
 
 ODD_RULE = 'naïve "quoted" rule of 100%'
 
@@ -54,22 +56,26 @@ FIRST = (
 )
 
 
-@pytest.fixture
-def first(url: str) -> str:
-    """A store at 0001 with a few rows."""
+def made_at(url: str, revision: str, rows: Sequence[str]) -> None:
     base = database(url)
     base.own()
     with closing(base.writer(create=True)) as connection:
         with base.core(connection) as core:
-            schema.upgrade(core, "0001")
-        for statement in FIRST:
+            schema.upgrade(core, revision)
+        for statement in rows:
             connection.execute(statement)
     base.disown()
+
+
+@pytest.fixture
+def first(url: str) -> str:
+    """A store at 0001 with a few rows."""
+    made_at(url, "0001", FIRST)
     return url
 
 
 def test_a_store_at_the_first_revision_is_brought_to_this_one(first: str) -> None:
-    with pytest.raises(StoreError, match="at revision 0001, but this ticketd needs 0002"):
+    with pytest.raises(StoreError, match="at revision 0001, but this ticketd needs 0003"):
         Store.open(first, migrate=False)
     store = Store.open(first)
     odd = Instance(key(2), ODD_RULE, {"instance": "db-1"}, version=4)
@@ -83,6 +89,51 @@ def test_a_store_at_the_first_revision_is_brought_to_this_one(first: str) -> Non
     bond, page = Bond((odd.rule,)), Page(orphans="disk")
     state = store.load(Concerns(bonds={bond}, pages={page}))
     assert (state.bonds[bond], state.pages[page]) == ((key(2),), ("1", "2"))
+    store.close()
+
+
+def delivery(number: int, name: str, state: str, wake_at: int | None) -> str:
+    doc: dict[str, object] = {
+        "key": f"T-{number}/1/0/0/amina/email", "ticket": number, "purpose": "page", "generation": 1, "run": 1,
+        "contact": name, "kind": "email", "address": "amina@example.test", "gravity": 1, "created_at": T0,
+        "due_at": T0 + number, "state": state,
+    }  # fmt: skip
+    found = {name: doc[name] for name in ("key", "ticket", "gravity", "kind", "address", "state")}
+    return row("deliveries", doc, **found, wake_at=wake_at, attempt=0)
+
+
+SECOND = (
+    *[ticket(number, "disk", "open", 1) for number in range(1, 5)],
+    delivery(1, "amina", "due", T0 + 1),
+    delivery(2, "amina", "due", T0 + 2),
+    delivery(3, "omar", "due", T0 + 3),
+    delivery(4, "amina", "delivered", None),
+)
+
+
+@pytest.fixture
+def second(url: str) -> str:
+    """A store at 0002 with a few rows."""
+    made_at(url, "0002", SECOND)
+    return url
+
+
+def test_a_store_at_the_second_revision_is_brought_to_this_one(second: str) -> None:
+    with pytest.raises(StoreError, match="at revision 0002, but this ticketd needs 0003"):
+        Store.open(second, migrate=False)
+    store = Store.open(second)
+    state = store.load(Concerns(tickets={1}, breaches={1}, paces={("email", "amina@example.test")}))
+    assert (state.tickets[1].marks, state.tickets[1].judged, state.breaches, state.paces) == ((), (), {1: ()}, {})
+    keys = [f"T-{number}/1/0/0/amina/email" for number in range(5)]
+    state = store.load(Concerns(beside={keys[2]}, pages={Page(live=True)}))
+    assert state.beside == {keys[2]: (keys[1],)}
+    assert state.pages == {Page(live=True): ("1", "2", "3", "4")}
+    plan = a_plan("amina")
+    commit(
+        store, PutBreach(a_breach(1), new=True), PutPlan(digest_of(plan), plan),
+        PutPace(Pace("email", "amina@example.test", (T0,))),
+    )  # fmt: skip
+    assert read(store, "breaches", 1) == [a_breach(1)]
     store.close()
 
 
