@@ -199,6 +199,72 @@ class Notifier(Protocol):
         ...
 
 
+class Callback(Noun, frozen=True):
+    """A request that a channel's provider makes of us: `POST /callbacks/{kind}/{name}`."""
+
+    url: str  # as the provider called it, with the query: what some of them sign
+    headers: Mapping[str, str]  # names in lower case
+    body: bytes
+    received_at: Instant
+
+    @property
+    def query(self) -> dict[str, str]:
+        """The URL's parameters; of a repeated one the last counts."""
+        return dict(parse_qsl(self.url.partition("?")[2], keep_blank_values=True, max_num_fields=QUERY_MAX))
+
+
+class Heard(Noun, frozen=True):
+    """Somebody's answer to a message, in words of ours. Who that is and whether they may is judged by the daemon."""
+
+    token: str  # of the message that is answered; the beginning of one will do where people type it; "": none came
+    action: str = "comment"  # a word of `rules.tickets.lifecycle.ACTIONS`
+    note: str = ""
+    address: str = ""  # who speaks, written as in `reach`; "": whoever the message was sent to
+    proven: bool = False  # whether the channel vouches for `address` (a From header proves nothing)
+    automatic: bool = False  # a machine's reply, such as an absence note: it never answers anything
+
+
+class Told(Noun, frozen=True):
+    """What the provider says of a message that it had taken. `outcome`: delivered, failed (for good)."""
+
+    token: str
+    outcome: str
+    reason: str = ""
+
+
+class Reply(Noun, frozen=True):
+    """What the provider gets as its answer."""
+
+    status: int = 200
+    body: bytes = b""
+    content_type: str = "text/plain; charset=utf-8"
+
+
+class NotGenuineError(Exception):
+    """The callback is not signed as its provider signs, or too old: 403, and nothing is learnt from it."""
+
+    def __init__(self, reason: str) -> None:
+        """`reason` is one sentence for the log, without secrets."""
+        super().__init__(reason)
+        self.reason = reason
+
+
+class Listener(Protocol):
+    """What a notifier has beside `send` where its channel brings answers back. A class with `hear` is one."""
+
+    def hear(self, name: str, call: Callback) -> Sequence[Heard | Told]:
+        """What a genuine callback says; several at once, or nothing that concerns us.
+
+        `name`: the last part of the path: NAME of `[section.NAME]`, or "main" for a kind with one section. Raises
+        NotGenuineError, or RefusedBodyError for a genuine one that cannot be read.
+        """
+        ...
+
+    async def answered(self, name: str, call: Callback, said: Sequence[str]) -> Reply:
+        """The answer to the provider, who shows it to the person: a sentence for each of what was heard, in order."""
+        ...
+
+
 @dataclass(frozen=True, slots=True)
 class Kinds:
     """The kinds found, by family and name."""

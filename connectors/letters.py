@@ -21,6 +21,7 @@ HEADER_CHARS_MAX: Final = 250
 WORD_BYTES_MAX: Final = 45  # before base64: RFC 2047 allows an encoded word 75 characters in all
 LINE_CHARS_MAX: Final = 900  # RFC 5321 allows 998 bytes
 ADDRESS_CHARS_MAX: Final = 254
+REPLY_LOCAL_CHARS_MAX: Final = 20  # RFC 5321 allows 64; a token has 32 and the digits of its ticket's number
 DOMAIN_CHARS_MAX: Final = 40  # of a Message-ID, so that its line stays short
 
 DOMAIN: Final = re.compile(r"(?!-)[A-Za-z0-9_-]{1,63}(?:\.[A-Za-z0-9_-]{1,63})*")
@@ -40,7 +41,7 @@ class Mailbox(NamedTuple):
 class Letter:
     """What goes to the server. `utf8`: an address is not ASCII, so the server must speak SMTPUTF8."""
 
-    sender: str
+    sender: str  # of the envelope: where it comes back to when it cannot be delivered
     recipient: str
     message_id: str
     content: bytes  # headers and body, every line ended by CR LF
@@ -69,43 +70,69 @@ def mailbox(text: str) -> Mailbox:
     return Mailbox(name, address(found))
 
 
+def reply_address(text: str) -> str:
+    """An address to which replies can come, as `local+TOKEN@domain` later. Raises ValueError with what is wrong."""
+    taken = address(text)
+    local = taken.rpartition("@")[0]
+    if not taken.isascii() or "+" in local or len(local) > REPLY_LOCAL_CHARS_MAX:
+        raise ValueError(
+            f"must have at most {REPLY_LOCAL_CHARS_MAX} ASCII characters and no + before its @:"
+            " each message puts + and a token there"
+        )
+    return taken
+
+
 def _identity(text: str, sender: str) -> str:
+    return _at(hashlib.sha256(text.encode(errors="backslashreplace")).hexdigest()[:32], sender)
+
+
+def _at(left: str, sender: str) -> str:
     domain = sender.rpartition("@")[2]
-    digest = hashlib.sha256(text.encode(errors="backslashreplace")).hexdigest()[:32]
-    return f"<{digest}@{domain if len(domain) <= DOMAIN_CHARS_MAX else 'ticketd.invalid'}>"
+    return f"<{left}@{domain if len(domain) <= DOMAIN_CHARS_MAX else 'ticketd.invalid'}>"
 
 
-def letter(message: Message, sender: Mailbox) -> Letter:
+def letter(message: Message, sender: Mailbox, reply_to: str = "") -> Letter:
     """The message as one letter. Raises ValueError for an address that is none.
 
     Its Message-ID is equal for each repeat of a delivery, and no other's: keys begin anew with a new store, opening
     times do not. All letters on one ticket refer to one that was never sent, so that mail programs show them together.
+
+    With `reply_to` (as `reply_address` takes it) and a message that can be answered, answers and bounces go to
+    `local+TOKEN@domain`. The token stands among the references too: mail programs hand those on even where somebody's
+    server drops what follows the +.
     """
     recipient = address(message.address)
     ticket = message.ticket
     opened_at = ticket.get("opened_at")
     identity = _identity(f"{message.key}\n{opened_at}", sender.address)
-    thread = _identity(f"{ticket.get('id')}\n{opened_at}", sender.address)
+    thread = _identity(f"{ticket['id']}\n{opened_at}", sender.address) if ticket.get("id") else ""
+    answers, references = None, thread
+    if reply_to and message.token:
+        local, _, domain = reply_to.rpartition("@")
+        answers = f"{local}+{message.token}@{domain}"
+        references = f"{thread} {_at(message.token, sender.address)}".strip()
     coding, body = _body(message.text)
-    headers = {
+    headers: dict[str, str | None] = {
         "From": _mailbox(sender.name, sender.address),
+        "Reply-To": f"<{answers}>" if answers else None,
         "To": _mailbox(message.contact_name, recipient),
         "Subject": _header(message.subject),
         "Date": format_datetime(EPOCH + timedelta(microseconds=message.at)),
         "Message-ID": identity,
-        "In-Reply-To": thread,
-        "References": thread,
+        "In-Reply-To": thread or None,
+        "References": references or None,
         "Auto-Submitted": "auto-generated",
-        "X-Ticketd-Ticket": _header(str(ticket.get("id", ""))),
+        "X-Auto-Response-Suppress": "All",
+        "X-Ticketd-Ticket": _header(str(ticket["id"])) if ticket.get("id") else None,
         "X-Ticketd-Delivery": _header(message.key),
         "X-Ticketd-Possible-Repeat": "yes" if message.possible_repeat else "no",
         "MIME-Version": "1.0",
         "Content-Type": 'text/plain; charset="utf-8"',
         "Content-Transfer-Encoding": coding,
     }
-    head = "".join(f"{name}: {value}\r\n" for name, value in headers.items())
+    head = "".join(f"{name}: {value}\r\n" for name, value in headers.items() if value is not None)
     utf8 = not (sender.address.isascii() and recipient.isascii())
-    return Letter(sender.address, recipient, identity, head.encode() + b"\r\n" + body, utf8)
+    return Letter(answers or sender.address, recipient, identity, head.encode() + b"\r\n" + body, utf8)
 
 
 def _clean(text: str) -> str:

@@ -46,6 +46,11 @@ class Connector:
             None, ge=1, le=65535, description="By default 465 with tls, 587 with starttls, else 25"
         )
         sender: str = Field(alias="from", description="Whom messages come from: an address, or NAME <ADDRESS>")
+        reply_to: str | None = Field(
+            None,
+            description="An address of ours at which replies are read, see [mail]: each message asks for answers (and"
+            " for bounces) at LOCAL+TOKEN@DOMAIN of it",
+        )
         starttls: bool | Literal["auto"] = Field(
             "auto",
             description="true: required, certificate verified; auto: used where offered, and verified where there is a"
@@ -62,6 +67,11 @@ class Connector:
         def _is_sender(cls, sender: str) -> str:
             letters.mailbox(sender)
             return sender
+
+        @field_validator("reply_to")
+        @classmethod
+        def _can_be_replied_to(cls, reply_to: str | None) -> str | None:
+            return None if reply_to is None else letters.reply_address(reply_to)
 
         @model_validator(mode="after")
         def _is_safe(self) -> Self:
@@ -89,6 +99,11 @@ class Connector:
         self._context: ssl.SSLContext | None = None
 
     @property
+    def answerable(self) -> bool:
+        """Whether a reply to a message is read."""
+        return self._options.reply_to is not None
+
+    @property
     def server(self) -> tuple[str, int]:
         """Host and port that messages are handed to; `ticketd check` tries to connect there."""
         return self._options.host, self._port
@@ -105,7 +120,7 @@ class Connector:
     async def send(self, message: Message) -> str:
         """Hands the message to the server; the reference is the Message-ID and what the server said."""
         try:
-            letter = letters.letter(message, self._sender)
+            letter = letters.letter(message, self._sender, self._options.reply_to or "")
         except ValueError as error:
             raise ConnectorError(f"the address {plain(message.address)!r} {error}", permanent=True) from None
         progress = _Progress()
@@ -239,7 +254,9 @@ class Connector:
             case aiosmtplib.SMTPDataError():
                 return ConnectorError(f"{self._where} refuses the message: {said}", permanent=final)
             case aiosmtplib.SMTPSenderRefused():
-                return ConnectorError(f"{self._where} refuses our sender, see [smtp] from: {said}", permanent=False)
+                return ConnectorError(
+                    f"{self._where} refuses our sender, see [smtp] from and reply_to: {said}", permanent=False
+                )
             case _:
                 return ConnectorError(f"{self._where} refuses: {said}", permanent=False)
 

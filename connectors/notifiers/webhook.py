@@ -113,7 +113,10 @@ class Connector:
 
 
 def content(message: Message) -> dict[str, object]:
-    """The body: what happened, to which ticket, for whom, and the text that people would read."""
+    """The body: what happened, to which ticket, for whom, and the text that people would read.
+
+    `others` are the keys of the further deliveries that it stands for; `ticket` is {} where it is about none.
+    """
     return {
         "type": f"ticket.{message.purpose}",
         "timestamp": format_instant(message.at),
@@ -126,4 +129,6 @@ def content(message: Message) -> dict[str, object]:
         "links": [{"action": link.action, "url": link.url} for link in message.links],
         "subject": message.subject,
         "text": message.text,
+        "language": message.language,
+        "others": list(message.others),
     }

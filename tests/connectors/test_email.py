@@ -56,6 +56,16 @@ async def test_the_reference_names_the_message_and_what_the_server_called_it(mes
     assert reference.partition(" ")[0].encode() in (kept.content or b"")
 
 
+async def test_the_envelope_asks_for_bounces_where_replies_are_read(make_message: MakeMessage) -> None:
+    box, token = Mailbox(), "1042-3f2a" + "kq7w5x" * 4 + "kq"
+    async with box.serve() as port:
+        await send(port, make_message("amina@example.test", token=token), reply_to="replies@example.test")
+        await send(port, make_message("amina@example.test"), reply_to="replies@example.test")
+        await send(port, make_message("amina@example.test", token=token))
+    senders = [kept.mail_from for kept in box.kept]
+    assert senders == [f"replies+{token}@example.test", "ticketd@example.test", "ticketd@example.test"]
+
+
 async def test_lines_that_begin_with_a_full_stop_arrive_whole(make_message: MakeMessage) -> None:
     box = Mailbox()
     text = ".\n..\n.hidden\n\n.\nQUIT\n"
@@ -82,6 +92,11 @@ async def test_lines_that_begin_with_a_full_stop_arrive_whole(make_message: Make
         pytest.param({"RCPT": "450 greylisted"}, False, "450 greylisted", id="450 to the recipient"),
         pytest.param({"RCPT": "530 log in first"}, False, "530", id="530 to the recipient"),
         pytest.param({"RCPT": None}, False, "broke off", id="cut at the recipient"),
+        pytest.param({"RCPT": "421 too much mail"}, False, "421", id="421 to the recipient"),
+        pytest.param({"RCPT": "551 not here"}, True, "551", id="551 to the recipient"),
+        pytest.param({"RCPT": "552 mailbox full"}, True, "552", id="552 to the recipient"),
+        pytest.param({"DATA": "421 going down"}, False, "421", id="421 to DATA"),
+        pytest.param({".": "421 going down"}, False, "421", id="421 to the message"),
         pytest.param({"DATA": "451 not now"}, False, "451", id="451 to DATA"),
         pytest.param({"DATA": "554 never"}, True, "554", id="554 to DATA"),
         pytest.param({"DATA": None}, False, "broke off", id="cut at DATA"),
@@ -273,6 +288,8 @@ async def test_an_address_that_is_none_is_refused_before_anybody_is_asked(make_m
     ("fields", "word"),
     [
         ({"from": "ticketd"}, "e-mail address"),
+        ({"reply_to": "replies"}, "e-mail address"),
+        ({"reply_to": "a+b@example.test"}, "token"),
         ({"from": "a@example.test\nBcc: b@example.test"}, "control characters"),
         ({"tls": True, "starttls": True}, "exclude each other"),
         ({"username": "u"}, "go together"),

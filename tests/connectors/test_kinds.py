@@ -123,11 +123,16 @@ def test_an_attempt_ends_before_the_outbox_counts_it_as_lost(name: str, kind: ty
     assert ("timeout_s",) in {one["loc"] for one in caught.value.errors()}
 
 
-def test_paths_and_sections_are_each_of_one_kind() -> None:
+def test_each_path_is_of_one_source() -> None:
     paths = [kind.path for kind in KINDS.sources.values()]
-    sections = [kind.section for kind in KINDS.notifiers.values()]
     assert sorted(paths) == sorted(set(paths))
-    assert sorted(sections) == sorted(set(sections))
+
+
+def test_kinds_that_share_a_section_read_it_alike() -> None:
+    """As `sms` and `voice` do, which are two ways to speak through one account."""
+    readings = {(kind.section, kind.Options, kind.multiple) for kind in KINDS.notifiers.values()}
+    sections = sorted(section for section, _, _ in readings)
+    assert sections == sorted(set(sections))
 
 
 @pytest.mark.parametrize(("name", "kind"), KINDS.notifiers.items())

@@ -11,6 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from connectors import letters
+from connectors.replies import token_of
 from rules.model import Message, Purpose
 from tests.connectors.oddities import TEXTS
 
@@ -36,6 +37,8 @@ def test_a_letter_is_plain_and_says_what_it_is(make_message: MakeMessage) -> Non
     assert mail["Date"].datetime.isoformat() == "2026-01-31T10:00:00+00:00"
     assert mail["Message-ID"] == letter.message_id
     assert mail["Auto-Submitted"] == "auto-generated"
+    assert mail["X-Auto-Response-Suppress"] == "All"
+    assert mail["Reply-To"] is None
     assert mail["X-Ticketd-Ticket"] == "T-1042"
     assert mail["X-Ticketd-Delivery"] == "1042/1/0/0/amina/email"
     assert mail.get_content_type() == "text/plain"
@@ -59,6 +62,52 @@ def test_the_letters_of_a_ticket_are_one_thread_and_each_delivery_is_one_message
     assert not {page, thread} & set(ids(ticket=of_a_new_store))
 
 
+REPLY_TO = "ticketd@example.org"
+TOKEN = "1042-3f2a" + "kq7w5x" * 4 + "kq"
+
+
+def test_answers_and_bounces_come_back_with_the_message_s_own_token(make_message: MakeMessage) -> None:
+    plain = letters.letter(make_message("amina@example.test"), SENDER, REPLY_TO)
+    letter = letters.letter(make_message("amina@example.test", token=TOKEN), SENDER, REPLY_TO)
+    mail = read(letter)
+    assert letter.sender == f"ticketd+{TOKEN}@example.org"
+    assert mail["Reply-To"] == letter.sender
+    assert str(mail["From"]) == "Alarms of ticketd <ticketd@example.test>"
+    assert letter.message_id == plain.message_id
+    thread = read(plain)["References"]
+    assert mail["In-Reply-To"] == thread
+    assert mail["References"] == f"{thread} <{TOKEN}@example.test>"
+    assert token_of(letter.sender) == token_of(mail["References"].split()[1].strip("<>")) == TOKEN
+
+
+@pytest.mark.parametrize(("token", "reply_to"), [("", REPLY_TO), (TOKEN, ""), ("", "")])
+def test_a_message_that_cannot_be_answered_names_no_place_for_it(
+    make_message: MakeMessage, token: str, reply_to: str
+) -> None:
+    letter = letters.letter(make_message("amina@example.test", token=token), SENDER, reply_to)
+    mail = read(letter)
+    assert (letter.sender, mail["Reply-To"]) == ("ticketd@example.test", None)
+    assert TOKEN.encode() not in letter.content
+
+
+def test_a_notice_about_no_ticket_belongs_to_no_thread(make_message: MakeMessage) -> None:
+    mail = read(letters.letter(make_message("amina@example.test", key="H-7/amina", ticket={}), SENDER, REPLY_TO))
+    assert {mail[name] for name in ("References", "In-Reply-To", "X-Ticketd-Ticket", "Reply-To")} == {None}
+
+
+def test_an_address_for_replies_has_room_for_a_token() -> None:
+    assert letters.reply_address("ticketd@bücher.example") == "ticketd@xn--bcher-kva.example"
+    for bad in (
+        "ticketd",
+        "t" * 21 + "@example.org",
+        "a+b@example.org",
+        "أمينة@example.org",
+        "a@example.org\r\nBcc: x@y.z",
+    ):
+        with pytest.raises(ValueError, match="must"):
+            letters.reply_address(bad)
+
+
 def test_a_possible_repeat_says_so(make_message: MakeMessage) -> None:
     for repeat, said in ((True, "yes"), (False, "no")):
         mail = read(letters.letter(make_message("amina@example.test", possible_repeat=repeat), SENDER))
@@ -76,7 +125,7 @@ def test_no_text_starts_a_header_or_ends_the_head(text: str) -> None:
     assert head.isascii()
     assert max(map(len, letter.content.split(b"\r\n"))) < 998
     names = [line.partition(b":")[0] for line in head.split(b"\r\n") if not line.startswith(b" ")]
-    assert len(names) == len(set(names)) == 14
+    assert len(names) == len(set(names)) == (15 if text else 12)  # without a ticket there is no thread either
     mail = read(letter)
     expected = " ".join(letters._CONTROL.sub(" ", text).split())
     if 0 < len(expected) <= letters.HEADER_CHARS_MAX and expected.isprintable():

@@ -5,6 +5,7 @@ A kind without an entry in PEERS is held to what `test_kinds.py` asks of all.
 
 import asyncio
 import contextlib
+import json
 import traceback
 from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass
@@ -51,6 +52,12 @@ def webhook(port: int, pauses: Pauses, **options: Any) -> Notifier:
     return kind({"hook": kind.Options.model_validate(given | options)}, sleep=pauses)  # type: ignore[no-any-return]
 
 
+def ntfy(port: int, pauses: Pauses, **options: Any) -> Notifier:
+    kind: Any = load().notifiers["ntfy"]
+    given = {"url": f"http://127.0.0.1:{port}/T0KEN", "token": "tk_T0KEN", "timeout_s": 20}
+    return kind({"hook": kind.Options.model_validate(given | options)}, sleep=pauses)  # type: ignore[no-any-return]
+
+
 @contextlib.asynccontextmanager
 async def mail_rig(outcome: str) -> AsyncIterator[Rig]:
     """An SMTP peer from which this outcome comes."""
@@ -81,9 +88,15 @@ async def mail_rig(outcome: str) -> AsyncIterator[Rig]:
                 yield rig(port, **login)
 
 
+def _webhook_id(request: Any, _: bytes) -> str:
+    return str(request.headers["webhook-id"])
+
+
 @contextlib.asynccontextmanager
-async def hook_rig(outcome: str) -> AsyncIterator[Rig]:
-    """A webhook receiver from which this outcome comes."""
+async def hook_rig(
+    outcome: str, make: Callable[..., Notifier] = webhook, identity: Callable[[Any, bytes], str] = _webhook_id
+) -> AsyncIterator[Rig]:
+    """A receiver of web requests from which this outcome comes."""
     pauses, hook = Pauses(), Hook()
     held = asyncio.Event()
 
@@ -98,20 +111,24 @@ async def hook_rig(outcome: str) -> AsyncIterator[Rig]:
     hook.before_answer = {"broken off": break_off, "silent": stay_silent}.get(outcome)
     async with hook.serve() as port:
         yield Rig(
-            webhook(
+            make(
                 await nobody() if outcome == "nobody listens" else port,
                 pauses,
                 timeout_s=0.3 if outcome == "silent" else 20,
             ),
             "hook",
             lambda: len(hook.kept),
-            lambda n: hook.kept[n][0].headers["webhook-id"],
+            lambda n: identity(*hook.kept[n]),
             pauses,
         )
         held.set()
 
 
-PEERS = {"email": mail_rig, "webhook": hook_rig}
+PEERS: dict[str, Callable[[str], contextlib.AbstractAsyncContextManager[Rig]]] = {
+    "email": mail_rig,
+    "ntfy": lambda outcome: hook_rig(outcome, ntfy, lambda _, body: str(json.loads(body)["sequence_id"])),
+    "webhook": hook_rig,
+}
 
 
 @contextlib.asynccontextmanager

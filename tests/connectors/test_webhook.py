@@ -68,6 +68,8 @@ async def test_the_body_says_all_there_is(message: Message) -> None:
         "links": [{"action": "acknowledge", "url": "https://ticketd.example.test/respond/abc"}],
         "subject": "[P1] T-1042 /var on db-1 is 97 % full",
         "text": "T-1042 is open.\n\nAcknowledge: https://ticketd.example.test/respond/abc\n",
+        "language": "en",
+        "others": [],
     }
 
 
