@@ -20,10 +20,14 @@ from daemon.clock import Clock, SystemClock
 from daemon.config import Settings
 from daemon.entries import EntryLog
 from daemon.executor import Executor, Inline, OwnedThread
+from daemon.feeds import Feeds
 from daemon.health import Health
+from daemon.hearing import Hearing
 from daemon.ingest import Ingest
+from daemon.keys import Keyring, KeysError, read_keys
 from daemon.links import Links
 from daemon.logs import redaction
+from daemon.mailroom import Mailroom
 from daemon.metrics import Metrics
 from daemon.notify import Notify
 from daemon.outbox import Outbox
@@ -35,8 +39,9 @@ from daemon.sending import Telling
 from daemon.store.store import Store
 from daemon.tasks import Supervisor, within
 from daemon.timers import POLL_S_MAX, Timers
+from daemon.tokens import Tokens
 from daemon.web.server import Server
-from daemon.wiring import language_kinds, make_notifiers, secrets_of, snapshot_of
+from daemon.wiring import feeds_of, language_kinds, make_notifiers, secrets_of, snapshot_of
 from rules.concerns import concerns
 from rules.decide import decide
 from rules.events import PolicyLoaded
@@ -56,8 +61,12 @@ class Daemon:
 
     clock: Clock
     store: Store
+    keys: Keyring
     links: Links
+    tokens: Tokens
     ingest: Ingest
+    hearing: Hearing
+    mailroom: Mailroom | None = None
     timers: Timers
     outbox: Outbox
 
@@ -89,8 +98,13 @@ class Daemon:
         self.health = Health(self.clock, self.supervisor, self.metrics, poll_s_max)
         self.notify = Notify(environ, self.clock)
         self.auth = Auth(settings)
+        self.feeds = Feeds(settings.calendars, feeds_of(settings), self.clock, self._background, self.metrics)
         self.policies = Policies(
-            settings.rules, language_kinds(settings, self.kinds), self.clock, snapshot=snapshot_of(settings)
+            settings.rules,
+            language_kinds(settings, self.kinds),
+            self.clock,
+            snapshot=snapshot_of(settings),
+            feeds=self.feeds.current,
         )
         self._reading: Reading | None = None
         self.server: Server | None = None
@@ -104,14 +118,18 @@ class Daemon:
 
         Raises what `Policies.load_first` and `Store.open` raise: the process should then end, saying why.
         """
+        await self._background.run(self.feeds.load)
         problems = await self._background.run(partial(self.policies.load_first, strict=strict))
         self.metrics.policy(self.policies.last_ok, self.policies.loaded_at)
         self.health.policy_loaded = True
         given = self._given_store
         self.store = await self.executor.run(Store.open, self.settings.store) if given is None else given
-        key = await self.executor.run(self.store.secret, "links", self.clock.token)
-        redaction.hide([key])
-        self.links = Links([key], self.settings.base_url)
+        own_key = await self.executor.run(self.store.secret, "links", self.clock.token)
+        listed = await self._background.run(self._listed_keys)
+        redaction.hide([own_key, *listed])
+        self.keys = Keyring(listed or [own_key])
+        self.links = Links(self.keys, self.settings.base_url)
+        self.tokens = Tokens(self.keys)
         self.metrics.counts(await self.executor.run(self.store.counts))
         self._reading = InlineReader(self.store.reader) if self._inline else Readers(self.store.reader)
         self._join(await self.executor.run(self.store.alive_at))
@@ -125,6 +143,12 @@ class Daemon:
         keep("outbox", self.outbox.run)
         keep("health", partial(self.health.beat, self.notify))
         keep("store ping", partial(self.health.ping, self.executor, self.store))
+        if self.mailroom is not None:
+            keep("mail", self.mailroom.run)
+        for name in self.feeds.names:
+            keep(f"calendar {name}", partial(self.feeds.follow, name))
+        if self.feeds.names:
+            keep("changed calendars", partial(self.feeds.reload_on_change, self.reload))
         journal = self.settings.journal
         retention = Retention(
             self.store, self.executor, self.clock, self.health, keep=journal.keep, max_bytes=journal.max_bytes
@@ -153,12 +177,21 @@ class Daemon:
             deadline_s=limits.body_deadline / SECOND,
         )
         self.ingest.listen(EntryLog(self.clock))
+        self.hearing = Hearing(self.policies, self.tokens, self.ingest.submit, self.read, self.clock, self.metrics)
+        if self.settings.mail is not None:
+            self.mailroom = Mailroom(
+                self.settings, self.hearing, self.ingest.submit, self.supervisor, self.clock, self.metrics
+            )
+        self.feeds.join(self.ingest.submit, self.supervisor)
         self._files_report = Report("report rule files", self.ingest.submit, self.supervisor, self.clock)
         self._policy_report = Report("report policy", self.ingest.submit, self.supervisor, self.clock)
         self.timers = Timers(
             self.store, self.executor, self.ingest, self.clock, self.health, poll_s_max=self._poll_s_max
         )
-        telling = Telling(self.notifiers, self.policies, self.links, self.clock, self.metrics)
+        telling = Telling(
+            self.notifiers, self.policies, self.links, self.clock, self.metrics,
+            tokens=self.tokens, callback=f"{self.settings.base_url.rstrip('/')}/callbacks/",
+        )  # fmt: skip
         self.outbox = Outbox(
             self.store,
             self.executor,
@@ -187,11 +220,11 @@ class Daemon:
         return await self._reading.run(read)
 
     async def reload(self) -> Sequence[Problem]:
-        """Load the policy's files again: all of them, or, with what is wrong with them, nothing."""
+        """Load the policy's files and the keys again: all of them, or, with what is wrong with them, nothing."""
         async with self._reloading:
             self.notify.reloading()
-            problems = await self._background.run(self.policies.reload)
-            self.metrics.policy(self.policies.last_ok, self.policies.loaded_at)
+            problems = await self._background.run(self._read_again)
+            self.metrics.policy(not problems, self.policies.loaded_at)
             if problems:
                 _tell_problems("the rule files have errors: the old policy stays in force", problems)
                 self._tell_files(problems)
@@ -203,6 +236,22 @@ class Daemon:
                 self._tell_policy()
             self.notify.ready()
             return problems
+
+    def _read_again(self) -> Sequence[Problem]:
+        try:
+            listed = self._listed_keys()
+        except KeysError as error:
+            return (Problem(str(self.settings.links.keys_file), 1, 1, str(error)),)
+        problems = self.policies.reload()
+        if listed and not problems:
+            redaction.hide(listed)
+            self.keys.replace(listed)
+        return problems
+
+    def _listed_keys(self) -> tuple[str, ...]:
+        """The keys that the settings' file lists; () where they name none, and the store's own counts."""
+        file = self.settings.links.keys_file
+        return () if file is None else read_keys(file)
 
     def request_reload(self) -> None:
         """For a signal handler: reload soon."""
@@ -226,6 +275,8 @@ class Daemon:
     async def drain(self) -> None:
         """Take nothing more (503), commit what was taken, deliver what is in flight, all within `limits.drain`."""
         self.health.draining = self.ingest.draining = True
+        if self.mailroom is not None:
+            self.mailroom.drain()
         self.notify.stopping()
         started = self.clock.monotonic()
         grace_s = self.settings.limits.drain / SECOND
@@ -243,6 +294,9 @@ class Daemon:
         if hasattr(self, "ingest"):
             self.ingest.draining = True
         await self.supervisor.stop()
+        if self.mailroom is not None:
+            self.mailroom.close()
+        await self.feeds.close()
         for kind, notifier in self.notifiers.items():
             try:
                 await within(self.clock, SHUTDOWN_S, notifier.close())

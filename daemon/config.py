@@ -19,12 +19,15 @@ from pydantic import (
     BeforeValidator,
     ConfigDict,
     Field,
+    SecretStr,
     ValidationError,
     create_model,
     model_validator,
 )
 
 from connectors.base import Kinds, Notifier, load
+from connectors.net import place
+from daemon.keys import KeysError, read_keys
 from daemon.layers import (
     ConfigError,
     Layers,
@@ -34,10 +37,11 @@ from daemon.layers import (
     read_environment,
     read_file,
     read_secrets,
+    resolve_calendars,
     resolve_rules,
     suggestion,
 )
-from rules.instants import DAY, SECOND, parse_span
+from rules.instants import DAY, HOUR, MINUTE, SECOND, parse_span
 
 __all__ = ["ConfigError", "Settings", "load_settings"]
 
@@ -94,6 +98,15 @@ def _external(value: str) -> str:
     if not usable or any(one.isspace() or one in "\"'<>\\" for one in value):
         raise ValueError('must be a URL such as "https://tickets.example.org"')
     return value.rstrip("/")
+
+
+def _is_loopback(host: str) -> bool:
+    if host == "localhost":
+        return True
+    try:
+        return ip_address(host).is_loopback
+    except ValueError:
+        return False
 
 
 def _store(value: str) -> str:
@@ -169,6 +182,87 @@ class LimitSettings(Table):
     idle: Annotated[Duration, Field(ge=SECOND // 10)] = 20 * SECOND  # a connection that sends no whole request head
 
 
+class LinkSettings(Table):
+    """`[links]`: what signs the links and the tokens of messages."""
+
+    keys_file: Path | None = None  # one key a line, the newest first; read again by a reload. None: the store's own key
+
+
+class ImapSettings(Table):
+    """`[mail.imap]`: the mailbox that replies arrive in, and how it is reached."""
+
+    host: str = Field(min_length=1, max_length=253)
+    port: int | None = Field(default=None, ge=1, le=65_535)  # by default 993 with tls, else 143
+    tls: bool | Literal["starttls"] = True  # certificate verified; false: on this machine only
+    ca_bundle: Path | None = None  # certificates to trust instead of the system's (PEM)
+    username: str = Field(min_length=1, max_length=500)
+    password: SecretStr
+    folder: str = Field(default="INBOX", pattern=r"^[ !#-\[\]-~]{1,200}$")  # as the server names it
+    every: Annotated[Duration, Field(ge=SECOND, le=HOUR)] = 30 * SECOND  # how often to look
+
+    @model_validator(mode="after")
+    def _safe(self) -> "ImapSettings":
+        if self.tls is False and not _is_loopback(self.host):
+            raise ValueError(
+                "the password would travel readable to another machine: leave tls on, or set it to starttls"
+            )
+        return self
+
+
+class MailSettings(Table):
+    """`[mail]`: where replies to [smtp] reply_to are read: from a mailbox, or handed over by the mail server here."""
+
+    imap: ImapSettings | None = None
+    receiver: Annotated[str, AfterValidator(_listen)] | None = None  # HOST:PORT of an SMTP server of ours
+
+    @model_validator(mode="after")
+    def _one(self) -> "MailSettings":
+        if (self.imap is None) == (self.receiver is None):
+            raise ValueError("give one of imap and receiver: replies come in one way")
+        if self.receiver is not None and not _is_loopback(self.receiver.rpartition(":")[0].strip("[]")):
+            raise ValueError(
+                "receiver must be on this machine, such as 127.0.0.1:2525: whoever reaches it is not asked who"
+            )
+        return self
+
+
+class CalendarSettings(Table):
+    """`[calendars.NAME]`: a calendar kept elsewhere (iCalendar), whose events say who is on call: `ical: [NAME]`."""
+
+    url: SecretStr | None = None  # where it is fetched; shown to nobody, since many calendars have a secret in it
+    file: Path | None = None  # where it is read, instead
+    every: Annotated[Duration, Field(ge=MINUTE, le=DAY)] = 15 * MINUTE
+    timeout_s: float = Field(default=20.0, gt=0, le=120)
+    username: str | None = Field(default=None, min_length=1, max_length=200)
+    password: SecretStr | None = None
+    token: SecretStr | None = None  # as `Authorization: Bearer`
+
+    @model_validator(mode="after")
+    def _whole(self) -> "CalendarSettings":
+        if (self.url is None) == (self.file is None):
+            raise ValueError("give one of url and file: a calendar is in one place")
+        if (self.username is None) != (self.password is None):
+            raise ValueError("username and password (or password_file) belong together")
+        proves = self.password is not None or self.token is not None
+        if self.password is not None and self.token is not None:
+            raise ValueError("give username and password, or a token, not both")
+        if self.url is not None:
+            parts = urlsplit(place(self.address))
+            if "@" in urlsplit(self.address).netloc:
+                raise ValueError("url must not hold a password: give username and password_file")
+            if proves and parts.scheme != "https" and not _is_loopback(parts.hostname or ""):
+                raise ValueError("the password or token would travel readable to another machine: use https")
+        elif proves:
+            raise ValueError("a file asks for no password and no token")
+        return self
+
+    @property
+    def address(self) -> str:
+        """The URL; what calendar programs call webcal is https."""
+        text = self.url.get_secret_value() if self.url is not None else ""
+        return f"https{text[6:]}" if text.lower().startswith("webcal:") else text
+
+
 class LogSettings(Table):
     """`[log]`: what the log looks like and how much it says."""
 
@@ -185,8 +279,11 @@ class Settings(Table):
     rules: tuple[Path, ...] = Field(default=(), max_length=1_000)
     senders: dict[str, SenderSettings] = Field(default_factory=dict, max_length=10_000)
     tokens: dict[str, TokenSettings] = Field(default_factory=dict, max_length=10_000)
+    calendars: dict[str, CalendarSettings] = Field(default_factory=dict, max_length=100)
     journal: JournalSettings = JournalSettings()
     limits: LimitSettings = LimitSettings()
+    links: LinkSettings = LinkSettings()
+    mail: MailSettings | None = None
     log: LogSettings = LogSettings()
 
     @cached_property
@@ -202,12 +299,7 @@ class Settings(Table):
     @cached_property
     def loopback(self) -> bool:
         """Whether only this machine can reach the daemon. A name other than localhost counts as outside."""
-        if self.host == "localhost":
-            return True
-        try:
-            return ip_address(self.host).is_loopback
-        except ValueError:
-            return False
+        return _is_loopback(self.host)
 
     @cached_property
     def base_url(self) -> str:
@@ -229,7 +321,20 @@ class Settings(Table):
             )
         if self.senders and not self.tokens:
             found.append("senders prove themselves but there is no token: nobody can read or answer through the API")
+        if self.reply_to and self.mail is None:
+            found.append(f"messages ask for replies to {self.reply_to}, and without [mail] nobody reads them")
+        called_back = [name for name in self.notifiers() if hasattr(load().notifiers[name], "hear")]
+        if called_back and self.external_url is None:
+            found.append(
+                f"external_url is not set: {', '.join(called_back)} cannot call back at {self.base_url}, so that what"
+                " people press or reply there may not arrive"
+            )
         return tuple(found)
+
+    @property
+    def reply_to(self) -> str:
+        """Where replies to e-mail are asked for; "" nowhere."""
+        return getattr(getattr(self, "smtp", None), "reply_to", None) or ""
 
     def notifiers(self, kinds: Kinds | None = None) -> dict[str, Any]:
         """The configured kinds: `Options` of a kind that has one section, `{name: Options}` of one that has several."""
@@ -279,6 +384,7 @@ def load_settings(
         read_file(layers, file)
         folder = file.parent
         resolve_rules(layers, folder)
+        resolve_calendars(layers, folder)
     read_environment(layers, environ, model)
     for name, value in (overrides or {}).items():
         if value is not None:
@@ -333,15 +439,38 @@ def _whole(settings: Settings, kinds: Kinds) -> Iterator[tuple[tuple[str, ...], 
         if sender.kind not in kinds.sources:
             near = suggestion(sender.kind, kinds.sources)
             yield ("senders", name, "kind"), f'senders.{name}.kind: no source is called "{sender.kind}"{near}'
+    if settings.mail is not None and not settings.reply_to:
+        yield ("mail",), "mail: without [smtp] reply_to no message asks for a reply that could be read"
+    if settings.links.keys_file is not None:
+        try:
+            read_keys(settings.links.keys_file)
+        except KeysError as error:
+            yield ("links", "keys_file"), str(error)
+    yield from _proofs(settings)
+
+
+def _proofs(settings: Settings) -> Iterator[tuple[tuple[str, ...], str]]:
+    """Names that are none, and one proof for two."""
     proofs: dict[str, str] = {}
-    for section, entries in (("senders", settings.senders), ("tokens", settings.tokens)):
+    named = (("calendars", settings.calendars), ("senders", settings.senders), ("tokens", settings.tokens))
+    for section, entries in named:
         for name, entry in entries.items():
             if not _NAME.fullmatch(name):
                 yield (
                     (section, name),
                     f'{section}: "{name[:80]}" is no name: letters, digits, "_", "." and "-", at most 64',
                 )
-            for one in entry.hash if isinstance(entry, TokenSettings) else entry.bearer_hash:
+            for one in _hashes(entry):
                 other = proofs.setdefault(one, f"{section}.{name}")
                 if other != f"{section}.{name}":
                     yield (section, name), f"{section}.{name} and {other} have one hash: whose token would that be?"
+
+
+def _hashes(entry: Table) -> tuple[str, ...]:
+    match entry:
+        case TokenSettings():
+            return entry.hash
+        case SenderSettings():
+            return entry.bearer_hash
+        case _:
+            return ()

@@ -71,7 +71,8 @@ class DiskWorld:
             for key in self._store.due_deliveries(self.now, DUE_MAX):
                 answer = self._step(DeliveryDue(key)).answer
                 if isinstance(answer, Attempt) and answer.delivery is not None:
-                    self._step(Delivered(key, answer.delivery.attempt, "delivered"))
+                    others = tuple([(one.key, one.attempt) for one, _ in answer.others])
+                    self._step(Delivered(key, answer.delivery.attempt, "delivered", others=others))
             due = self._store.next_due()
             self._next = FOREVER if due is None else due
         self.now = max(self.now, to)

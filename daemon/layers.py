@@ -138,6 +138,14 @@ def resolve_rules(layers: Layers, folder: Path) -> None:
         layers.values["rules"] = [str(folder / one) if isinstance(one, str) else one for one in rules]
 
 
+def resolve_calendars(layers: Layers, folder: Path) -> None:
+    """As are files of calendars."""
+    calendars = layers.values.get("calendars")
+    for one in calendars.values() if isinstance(calendars, dict) else ():
+        if isinstance(one, dict) and isinstance(file := one.get("file"), str):
+            one["file"] = str(folder / file)
+
+
 def read_environment(layers: Layers, environ: Mapping[str, str], model: type[BaseModel]) -> None:
     """The middle layer: `TICKETD_SMTP__PORT`. Single names that look like no setting are not ours: left alone."""
     for variable in sorted(environ):

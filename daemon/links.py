@@ -6,17 +6,17 @@ judged by `decide` at the moment of acting, so the same link twice is harmless.
 
 import hashlib
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
 from itsdangerous import BadSignature, URLSafeSerializer
 from itsdangerous.exc import BadPayload
 
+from daemon.keys import Keyring, key_id
 from rules.instants import SECOND, Instant
 
 TOKEN_CHARS_MAX: Final = 1_024
-KEY_BYTES_MIN: Final = 32
 _TOKEN: Final = re.compile(r"([0-9a-f]{8})\.([A-Za-z0-9_.-]{8,})", re.ASCII)
 _SALT: Final = "ticketd.links.1"
 
@@ -50,12 +50,10 @@ class BadLinkError(Exception):
 class Links:
     """Signs and reads. The first key signs, all of them verify, so a key is rotated by putting a new one in front."""
 
-    def __init__(self, keys: Sequence[str], external_url: str) -> None:
-        """`keys`: secrets of at least 32 bytes. Raises ValueError for none or a short one."""
-        if not keys or any(len(key.encode()) < KEY_BYTES_MIN for key in keys):
-            raise ValueError(f"links need at least one key, and each of at least {KEY_BYTES_MIN} bytes")
-        self._keys = {_key_id(key): _serializer(key) for key in keys}
-        self._signing = _key_id(keys[0])
+    def __init__(self, keys: Keyring | Sequence[str], external_url: str) -> None:
+        """`keys`: secrets of at least 32 bytes. Raises KeysError (a ValueError) for none or a short one."""
+        self._ring = Keyring.of(keys)
+        self._made: tuple[tuple[str, ...], Mapping[str, URLSafeSerializer]] = ((), {})
         self._base = external_url.rstrip("/")
 
     def sign(self, ticket: int, contact: str, action: str, generation: int, expires: Instant) -> str:
@@ -65,14 +63,15 @@ class Links:
     def token(self, claim: Claim) -> str:
         """The token alone."""
         said = [claim.ticket, claim.contact, claim.action, claim.generation, claim.expires // SECOND]
-        return f"{self._signing}.{self._keys[self._signing].dumps(said)}"
+        signing = key_id(self._ring.current[0])
+        return f"{signing}.{self._serializers()[signing].dumps(said)}"
 
     def read(self, token: str, now: Instant) -> Claim:
         """What the token says. Raises BadLinkError for one that is malformed, forged, expired or of an unknown key."""
         found = _TOKEN.fullmatch(token) if len(token) <= TOKEN_CHARS_MAX else None
         if found is None:
             raise BadLinkError(MALFORMED)
-        serializer = self._keys.get(found[1])
+        serializer = self._serializers().get(found[1])
         if serializer is None:
             raise BadLinkError(UNKNOWN_KEY)
         try:
@@ -86,9 +85,12 @@ class Links:
             raise BadLinkError(EXPIRED, claim)
         return claim
 
-
-def _key_id(key: str) -> str:
-    return hashlib.sha256(b"ticketd link key id\0" + key.encode()).hexdigest()[:8]
+    def _serializers(self) -> Mapping[str, URLSafeSerializer]:
+        """By key id, of the keys in force: made anew where those have changed."""
+        keys = self._ring.current
+        if self._made[0] is not keys:
+            self._made = (keys, {key_id(key): _serializer(key) for key in keys})
+        return self._made[1]
 
 
 def _serializer(key: str) -> URLSafeSerializer:

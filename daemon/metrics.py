@@ -12,10 +12,12 @@ from typing import Any, Final
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, disable_created_metrics, generate_latest
 
 from daemon import __version__
-from rules.commands import Accepted, Decision, PutInstance, PutTicket, Record
+from rules.commands import Accepted, Decision, Deliver, PutBreach, PutInstance, PutTicket, Record
 from rules.events import AlertsReceived, Event, SamplesReceived
 from rules.instants import SECOND, Instant
-from rules.model import LIVE, PRIORITIES, Phase, Status
+from rules.model import LIVE, PRIORITIES, Phase, Status, Ticket
+from rules.response.clocks import CLOCKS
+from rules.response.sla import WHOLE
 from rules.tickets.timeline import What
 
 CONTENT_TYPE: Final = "text/plain; version=0.0.4; charset=utf-8"
@@ -79,15 +81,38 @@ class Metrics:
         self.ticket_resolution_seconds = histogram(
             "ticket_resolution_seconds", "From opening to resolution.", _RESOLVE, "priority"
         )
+        # ---- what was promised
+        self.sla_breaches = counter(
+            "sla_breaches_total", "Times promised that passed, by the ticket's priority.", "clock", "priority"
+        )
+        self.sla_warnings = counter(
+            "sla_warnings_total", "Warnings that a time promised is passing, by the ticket's priority.",
+            "clock", "priority",
+        )  # fmt: skip
         # ---- telling people
         self.escalation_steps = counter("escalation_steps_total", "Steps that told somebody.", "policy", "step")
+        self.escalation_empty_rounds = counter(
+            "escalation_empty_rounds_total", "Whole rounds of an escalation that reached nobody.", "policy"
+        )
         self.escalation_lag_seconds = histogram(
             "escalation_lag_seconds", "From when a page was due to when it was attempted.", _LAG
         )
         self.deliveries = counter("deliveries_total", "Attempts at delivery, by outcome.", "channel", "outcome")
+        self.deliveries_delayed = counter(
+            "deliveries_delayed_total", "Tellings that wait, by what for: bundle, throttle, hours.", "reason"
+        )
         self.delivery_seconds = histogram("delivery_seconds", "How long an attempt took.", _SLOW, "channel")
+        self.answers = counter(
+            "answers_total", "Answers that came back by a channel, by what became of each.", "channel", "outcome"
+        )
+        self.mails = counter("mails_total", "Mails that came in, by what each was.", "outcome")
         self.outbox_oldest_seconds = gauge("outbox_oldest_seconds", "How long the oldest delivery due has waited.")
         self.timers_overdue_seconds = gauge("timers_overdue_seconds", "How long the oldest timer due has waited.")
+        self.feed_read_at = gauge(
+            "feed_last_success_timestamp_seconds",
+            "When a calendar kept elsewhere was last read, or found unchanged, seconds since 1970.",
+            "feed",
+        )
         # ---- the process
         self.ready = gauge("ready", "1 while /-/ready says yes.")
         self.task_failures = counter("task_failures_total", "Tasks that failed and were started again.", "task")
@@ -99,6 +124,10 @@ class Metrics:
         for status in Status:
             for priority in PRIORITIES:
                 self.tickets.labels(status, priority)
+        for priority in PRIORITIES:
+            for clock in CLOCKS:
+                self.sla_breaches.labels(clock, priority)
+                self.sla_warnings.labels(clock, priority)
 
     def render(self) -> bytes:
         """The exposition text. Takes long with many series: call it on another thread."""
@@ -152,13 +181,15 @@ class Metrics:
 class _Tally:
     """What one batch comes to."""
 
-    __slots__ = ("counters", "former", "metrics", "tickets")
+    __slots__ = ("answered", "counters", "former", "metrics", "said", "tickets")
 
     def __init__(self, metrics: Metrics) -> None:
         self.metrics = metrics
         self.counters: Count[tuple[Counter, tuple[str, ...]]] = Count()
         self.tickets: Count[tuple[str, str]] = Count()
         self.former: dict[int, str] = {}  # a ticket's priority before the decision in hand; the record comes first
+        self.said: dict[int, Instant] = {}  # when a person last answered a ticket, within the batch
+        self.answered: set[int] = set()  # tickets whose first answer was counted
 
     def instance(self, command: PutInstance) -> None:
         instance, was = command.instance, command.was
@@ -183,16 +214,33 @@ class _Tally:
         else:
             self.tickets[was, former or ticket.priority] -= 1
         self.tickets[ticket.status, ticket.priority] += 1
+        if ticket.id in self.said:
+            self._first_answer(ticket)
         if was is ticket.status:
             return
-        if was is Status.OPEN and ticket.acknowledged_at is not None and not ticket.reopened:
-            metrics.ticket_response_seconds.labels(ticket.priority).observe(
-                max(0, ticket.acknowledged_at - ticket.opened_at) / SECOND
-            )
         if was in LIVE and ticket.resolved_at is not None and ticket.status not in LIVE:
             metrics.ticket_resolution_seconds.labels(ticket.priority).observe(
                 max(0, ticket.resolved_at - ticket.opened_at) / SECOND
             )
+
+    def _first_answer(self, ticket: Ticket) -> None:
+        """Once for each ticket: its marks hold its first answer, and the record of this batch says that it is new."""
+        first = next((mark.at for mark in ticket.marks if mark.what == "answered"), None)
+        if first is not None and first == self.said[ticket.id] and ticket.id not in self.answered:
+            self.answered.add(ticket.id)
+            seconds = max(0, first - ticket.opened_at) / SECOND
+            self.metrics.ticket_response_seconds.labels(ticket.priority).observe(seconds)
+
+    def breach(self, command: PutBreach) -> None:
+        breach = command.breach
+        if not command.new or breach.share > WHOLE:
+            return
+        counter = self.metrics.sla_breaches if breach.share == WHOLE else self.metrics.sla_warnings
+        self.counters[counter, (breach.clock, breach.priority)] += 1
+
+    def deliver(self, command: Deliver) -> None:
+        if command.delivery.bundled:
+            self.counters[self.metrics.deliveries_delayed, ("bundle",)] += 1
 
     def record(self, command: Record) -> None:
         entry = command.entry
@@ -202,11 +250,21 @@ class _Tally:
             self.counters[self.metrics.escalation_steps, names] += 1
         elif entry.what in _CHANGES_PRIORITY:
             self.former.setdefault(entry.ticket, str(entry.data["from"]))
+        elif entry.what in _ANSWERS and entry.who.startswith("contact:"):
+            self.said[entry.ticket] = entry.at
+        elif entry.what == What.EMPTY_ROUND:
+            self.counters[self.metrics.escalation_empty_rounds, (str(entry.data.get("policy", "")),)] += 1
+        elif entry.what in _DELAYS:
+            self.counters[self.metrics.deliveries_delayed, (_DELAYS[entry.what],)] += 1
 
 
 _CHANGES_PRIORITY: Final = frozenset({What.RAISED, What.PRIORITY})
+_ANSWERS: Final = frozenset({What.ACKNOWLEDGED, What.PARTLY, What.HELD, What.RESOLVED, What.CLOSED})
+_DELAYS: Final[Mapping[str, str]] = {What.DELAYED: "throttle", What.WAITING: "hours"}
 _HANDLERS: Final[Mapping[type[Any], Callable[[_Tally, Any], None]]] = {
     PutInstance: _Tally.instance,
     PutTicket: _Tally.ticket,
     Record: _Tally.record,
+    PutBreach: _Tally.breach,
+    Deliver: _Tally.deliver,
 }

@@ -227,9 +227,9 @@ class Outbox:
     async def _deliver(self, due: Delivery) -> None:
         try:
             attempt = await self._ingest.submit(DeliveryDue(due.key))
-            if not isinstance(attempt, Attempt) or attempt.delivery is None or attempt.ticket is None:
+            if not isinstance(attempt, Attempt) or attempt.delivery is None:
                 return
-            outcome = await self._telling.attempt(attempt.delivery, attempt.ticket)
+            outcome = await self._telling.attempt(attempt.delivery, attempt.ticket, attempt.others)
             await self._commit(outcome)
             self._held.forget(due.key)
             self._trouble_s = 0.0

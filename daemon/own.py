@@ -43,6 +43,17 @@ def rule_files(problems: Sequence[Problem], at: Instant, *, at_start: bool) -> A
     )
 
 
+def feed_failing(name: str, why: str, at: Instant) -> AlertsReceived:
+    """A calendar kept elsewhere cannot be read, `why` in a sentence; or it can again: ""."""
+    labels = {"alertname": "TicketdFeedFailing", "calendar": name, "severity": "warning"}
+    annotations = {
+        "summary": f"the calendar {name} cannot be read: who is on call goes by the copy of it that was read last",
+        "description": why or "It is read again.",
+    }
+    alert = Alert(fingerprint(labels), bool(why), labels, annotations, at, None if why else at)
+    return AlertsReceived(source=SOURCE, sender=SOURCE, received_at=at, alerts=(alert,))
+
+
 def event_set_aside(event: str, at: Instant) -> AlertsReceived:
     """An event (of this kind) could not be decided: it is kept, and a person must look."""
     labels = {"alertname": "TicketdEventSetAside", "event": event, "severity": "critical"}
@@ -57,4 +68,27 @@ def event_set_aside(event: str, at: Instant) -> AlertsReceived:
         },
         starts_at=at,
     )
+    return AlertsReceived(source=SOURCE, sender=SOURCE, received_at=at, alerts=(alert,))
+
+
+def mail_unread(why: str, at: Instant, *, firing: bool) -> AlertsReceived:
+    """Replies by e-mail cannot be read, `why` in a sentence; or they can again."""
+    labels = {"alertname": "TicketdMailUnread", "severity": "warning"}
+    annotations = {
+        "summary": "replies by e-mail are not read: who answers a page that way is not heard",
+        "description": why or "They are read again.",
+    }
+    alert = Alert(fingerprint(labels), firing, labels, annotations, at, None if firing else at)
+    return AlertsReceived(source=SOURCE, sender=SOURCE, received_at=at, alerts=(alert,))
+
+
+def mail_set_aside(at: Instant) -> AlertsReceived:
+    """A reply could not be dealt with: it is kept, and a person must look."""
+    labels = {"alertname": "TicketdMailSetAside", "severity": "warning"}
+    annotations = {
+        "summary": "ticketd could not deal with a reply by e-mail and set it aside",
+        "description": "It was flagged in the mailbox, or refused to the server that brought it; nothing else was done"
+        " about it. The log of this moment tells where it failed. Please report it, then see to what it says.",
+    }
+    alert = Alert(fingerprint(labels), firing=True, labels=labels, annotations=annotations, starts_at=at)
     return AlertsReceived(source=SOURCE, sender=SOURCE, received_at=at, alerts=(alert,))

@@ -8,7 +8,7 @@ while it was read is read again.
 
 import json
 import os
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from functools import lru_cache
 from importlib.resources import files as resources
@@ -18,16 +18,21 @@ from typing import Any, Final
 from connectors.base import load as load_kinds
 from daemon.clock import Clock, SystemClock
 from daemon.config import Settings
-from daemon.wiring import language_kinds
+from daemon.feed_copies import copies
+from daemon.wiring import feeds_of, language_kinds
 from rules.instants import Instant
 from rules.language import BYTES_MAX, Document, LanguageKinds, Loaded, Problem, load, read, used_files
 from rules.policy import Policy
+from rules.response.feeds import Feed
 
 FILES_MAX: Final = 2_000
 ALL_BYTES_MAX: Final = 64 << 20
 READS_MAX: Final = 3  # of all files, while some of them change
 PACK: Final = "pack:"  # begins the names of documents that ship with the product
 
+NO_FEEDS: Final[Mapping[str, Feed]] = {}
+
+Feeds = Mapping[str, Feed]  # by their names in config.toml
 Stamp = tuple[int, int, int, int] | None  # device, inode, size, time of the last change; None: there is no such file
 
 
@@ -188,8 +193,8 @@ def _read_once(paths: Iterable[Path]) -> _Reading:
     return reading
 
 
-def _loaded(reading: _Reading, kinds: LanguageKinds, now: Instant | None) -> Loaded:
-    found = load(reading.documents, replace(kinds, packs=tuple(packs())), now=now)
+def _loaded(reading: _Reading, kinds: LanguageKinds, now: Instant | None, feeds: Feeds) -> Loaded:
+    found = load(reading.documents, replace(kinds, packs=tuple(packs())), now=now, feeds=feeds)
     if not reading.problems and not reading.warnings:
         return found
     errors = tuple(sorted({*found.errors, *reading.problems}))
@@ -197,36 +202,49 @@ def _loaded(reading: _Reading, kinds: LanguageKinds, now: Instant | None) -> Loa
     return Loaded(None if errors else found.policy, errors, warnings)
 
 
-def load_paths(paths: Iterable[Path], kinds: LanguageKinds, now: Instant | None = None) -> Loaded:
+def load_paths(
+    paths: Iterable[Path], kinds: LanguageKinds, now: Instant | None = None, feeds: Feeds = NO_FEEDS
+) -> Loaded:
     """The policy of these paths' files, or every mistake in them. Never raises for what the files are or hold.
 
-    `now`: what is over by then is warned of; None: nothing is said of times.
+    `now`: what is over by then is warned of; None: nothing is said of times. `feeds`: calendars kept elsewhere.
     """
-    return _loaded(_read(paths), kinds, now)
+    return _loaded(_read(paths), kinds, now, feeds)
 
 
 def read_paths(paths: Iterable[Path], kinds: LanguageKinds) -> tuple[Mapping[str, Document], LanguageKinds, Loaded]:
     """The files of these paths and of what they use, by name, what they may name, and what they make together."""
     reading = _read(paths)
-    return reading.documents, replace(kinds, packs=tuple(packs())), _loaded(reading, kinds, None)
+    return reading.documents, replace(kinds, packs=tuple(packs())), _loaded(reading, kinds, None, NO_FEEDS)
 
 
 def load_files(settings: Settings) -> Loaded:
     """The policy of the settings' rule paths, under what the settings configure."""
-    return load_paths(settings.rules, language_kinds(settings, load_kinds()), SystemClock().now())
+    feeds = copies(settings.calendars, feeds_of(settings))
+    return load_paths(settings.rules, language_kinds(settings, load_kinds()), SystemClock().now(), feeds)
 
 
 class Policies:
     """The policy in force. Before anything is loaded it is the built-in one: the catch-all alone."""
 
     def __init__(
-        self, paths: Iterable[Path], kinds: LanguageKinds, clock: Clock, *, snapshot: Path | None = None
+        self,
+        paths: Iterable[Path],
+        kinds: LanguageKinds,
+        clock: Clock,
+        *,
+        snapshot: Path | None = None,
+        feeds: Callable[[], Feeds] = lambda: NO_FEEDS,
     ) -> None:
-        """`snapshot`: where the texts of the last good files are kept for a start on bad ones; None: nowhere."""
+        """`snapshot`: where the texts of the last good files are kept for a start on bad ones; None: nowhere.
+
+        `feeds`: what calendars kept elsewhere say now.
+        """
         self.paths = tuple(paths)
         self._kinds = kinds
         self._clock = clock
         self._snapshot = snapshot
+        self._feeds = feeds
         self.current: Policy = _built_in(kinds)
         self.loaded_at: Instant = clock.now()
         self.last_ok = False
@@ -248,7 +266,7 @@ class Policies:
     def reload(self) -> tuple[Problem, ...]:
         """Read all files and swap at once. Empty: swapped; otherwise what is wrong, and the old policy stays."""
         reading = _read(self.paths)
-        found = _loaded(reading, self._kinds, self._clock.now())
+        found = _loaded(reading, self._kinds, self._clock.now(), self._feeds())
         self.warnings = found.warnings
         self.last_ok = found.policy is not None
         if found.policy is None:
@@ -285,7 +303,7 @@ class Policies:
             said = f"the last good policy cannot be read: {error}; the built-in catch-all is in force"
             self.warnings = (*self.warnings, Problem(str(file), 1, 1, said))
             return
-        found = load(texts, self._kinds)
+        found = load(texts, self._kinds, feeds=self._feeds())
         if found.policy is None:
             said = (
                 "the last good policy does not hold any more under these settings; the built-in catch-all is in force"

@@ -29,6 +29,7 @@ def language_kinds(settings: Settings, kinds: Kinds) -> LanguageKinds:
         targets={
             name: tuple(configured.get(name, ())) if kind.multiple else None for name, kind in kinds.notifiers.items()
         },
+        calendars=tuple(settings.calendars),
         unready=tuple(name for name, kind in kinds.notifiers.items() if name not in configured and not kind.multiple),
     )
 
@@ -37,6 +38,14 @@ def snapshot_of(settings: Settings) -> Path | None:
     """Where the last good rule files are kept: beside the store's file; nowhere, where the store is no file."""
     path = settings.store.removeprefix("sqlite:///")
     return None if path in {settings.store, "", ":memory:"} else Path(f"{path}.rules.json")
+
+
+def feeds_of(settings: Settings) -> Path | None:
+    """Where copies of calendars kept elsewhere are: beside the store's file; where the store is a server, here."""
+    path = settings.store.removeprefix("sqlite:///")
+    if path == settings.store:
+        return Path("ticketd.feeds")
+    return None if path in {"", ":memory:"} else Path(f"{path}.feeds")
 
 
 def secrets_of(value: object) -> Iterator[str]:

@@ -16,6 +16,7 @@ from daemon.app import Daemon
 from daemon.cli.output import Code, note, printable
 from daemon.clock import Clock, SystemClock
 from daemon.config import Settings
+from daemon.keys import KeysError
 from daemon.logs import configure
 from daemon.policies import PolicyError
 from daemon.store.errors import StoreError
@@ -78,7 +79,7 @@ async def _life(settings: Settings, clock: Clock, *, strict: bool, ready: Ready 
     except StoreError as error:
         note(f"ticketd: {printable(error.reason)}")
         return Code.UNABLE
-    except ListenError as error:
+    except (ListenError, KeysError) as error:
         note(f"ticketd: {printable(error)}")
         return Code.UNABLE
     finally:

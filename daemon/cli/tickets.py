@@ -13,6 +13,7 @@ import typer
 from daemon.cli.client import DEFAULT_URL as URL
 from daemon.cli.client import Client, TokenOption, UrlOption, refusal, refusal_code, segment
 from daemon.cli.output import Code, Output, OutputOption, as_json, examples, fail, note, printable, progress, say, table
+from daemon.cli.shown import Zone, ZoneOption, breaches, facts, next_due, pairs, promises
 
 PAGE: Final = 200
 LISTED_MAX: Final = 1_000_000
@@ -70,6 +71,7 @@ def list_(
     cursor: Annotated[
         str | None, typer.Option(metavar="TEXT", help="Where an earlier listing ended (`next` in its JSON).")
     ] = None,
+    zone: ZoneOption = None,
     url: UrlOption = URL,
     token_file: TokenOption = None,
     output: OutputOption = Output.TABLE,
@@ -78,7 +80,8 @@ def list_(
     query = [("status", one) for one in status or ()] + [("priority", one) for one in priority or ()]
     query += [("label", one) for one in label or ()]
     query += [(name, value) for name, value in (("rule", rule), ("kind", kind), ("q", text)) if value is not None]
-    found, after = _listed(Client(url, token_file), query, limit, cursor)
+    clock = Zone(zone)
+    found, after = _listed(Client(url, token_file), "tickets", query, limit, cursor)
     if output is Output.JSON:
         as_json({"tickets": found, "next": after})
         return
@@ -86,20 +89,75 @@ def list_(
         note("No tickets.")
         return
     table(
-        ("ID", "PRIORITY", "STATUS", "OPENED", "ANSWERED BY", "RULE", "TITLE"),
+        ("ID", "PRIORITY", "STATUS", "OPENED", "ANSWERED BY", f"NEXT DUE ({clock.name})", "RULE", "TITLE"),
         (
-            [one.get(name) for name in ("id", "priority", "status", "opened_at", "acknowledged_by", "rule", "title")]
+            [
+                *[one.get(name) for name in ("id", "priority", "status", "opened_at", "acknowledged_by")],
+                next_due(one, clock),
+                *[one.get(name) for name in ("rule", "title")],
+            ]
             for one in found
         ),
     )
-    if after is not None:
-        note(f"More than {limit}: raise --limit, or go on with --cursor {printable(after)}")
+    _more(after, limit)
+
+
+@app.command(
+    "breaches",
+    epilog=examples("ticketd tickets breaches --share 100", "ticketd tickets breaches T-1042 --clock respond"),
+)
+def breaches_(
+    ticket: Annotated[
+        str | None, typer.Argument(metavar="[TICKET]", parser=_ticket_id, help="Default: every ticket.")
+    ] = None,
+    clock: Annotated[str | None, typer.Option(metavar="CLOCK", help="respond or resolve.")] = None,
+    share: Annotated[
+        int | None, typer.Option(min=1, metavar="PERCENT", help="From so much of the time on; 100 leaves warnings out.")
+    ] = None,
+    since: Annotated[str | None, typer.Option(metavar="TIME", help="Seen then or later, RFC 3339.")] = None,
+    current: Annotated[
+        bool, typer.Option("--current", help="Without those that a later judgement has superseded.")
+    ] = False,
+    limit: Annotated[int, typer.Option(min=1, max=LISTED_MAX, metavar="N", help="At most so many.")] = 100,
+    cursor: Annotated[
+        str | None, typer.Option(metavar="TEXT", help="Where an earlier listing ended (`next` in its JSON).")
+    ] = None,
+    zone: ZoneOption = None,
+    url: UrlOption = URL,
+    token_file: TokenOption = None,
+    output: OutputOption = Output.TABLE,
+) -> None:
+    """Lists promised times that passed, and the warnings before, newest first."""
+    reader = Zone(zone)
+    asked = {
+        "ticket": ticket,
+        "clock": clock,
+        "share": share,
+        "since": since,
+        "superseded": "false" if current else None,
+    }
+    query = [(name, str(value)) for name, value in asked.items() if value is not None]
+    found, after = _listed(Client(url, token_file), "breaches", query, limit, cursor)
+    if output is Output.JSON:
+        as_json({"breaches": found, "next": after})
+        return
+    if not found:
+        note("No breaches.")
+        return
+    breaches(found, reader)
+    _more(after, limit)
 
 
 @app.command(epilog=examples("ticketd tickets show T-1042"))
-def show(ticket: Id, url: UrlOption = URL, token_file: TokenOption = None, output: OutputOption = Output.TABLE) -> None:
-    """Shows one ticket, its alerts, and everything that happened to it."""
-    client = Client(url, token_file)
+def show(
+    ticket: Id,
+    zone: ZoneOption = None,
+    url: UrlOption = URL,
+    token_file: TokenOption = None,
+    output: OutputOption = Output.TABLE,
+) -> None:
+    """Shows one ticket, what was promised for it, its alerts, and everything that happened to it."""
+    client, clock = Client(url, token_file), Zone(zone)
     path = f"/api/v1/tickets/{segment(ticket)}"
     found = client.ask("GET", path)
     entries = client.ask("GET", f"{path}/timeline").get("timeline") or []
@@ -111,13 +169,14 @@ def show(ticket: Id, url: UrlOption = URL, token_file: TokenOption = None, outpu
     for line in str(found.get("description") or "").splitlines():
         say(f"  {printable(line)}")
     say()
-    table(("", ""), _facts(found))
+    table(("", ""), facts(found, clock))
+    promises(found, clock)
     if found.get("alerts"):
         say()
         table(
             ("ALERT", "STATUS", "AT", "LABELS"),
             (
-                [one.get("fingerprint"), one.get("status"), one.get("startsAt"), _pairs(one.get("labels") or {})]
+                [one.get("fingerprint"), one.get("status"), one.get("startsAt"), pairs(one.get("labels") or {})]
                 for one in found["alerts"]
             ),
         )
@@ -300,7 +359,7 @@ def verify(
     from daemon.cli.chain import flaw
 
     client = Client(url, token_file)
-    ids = tickets or [str(one.get("id")) for one in _listed(client, [], LISTED_MAX, None)[0]]
+    ids = tickets or [str(one.get("id")) for one in _listed(client, "tickets", [], LISTED_MAX, None)[0]]
     flaws: dict[str, str] = {}
     entries = 0
     for ticket in progress(ids, "Checking timelines"):
@@ -318,17 +377,22 @@ def verify(
         say(f"{entries} entries of {len(ids)} tickets: every chain holds")
 
 
+def _more(after: str | None, limit: int) -> None:
+    if after is not None:
+        note(f"More than {limit}: raise --limit, or go on with --cursor {printable(after)}")
+
+
 def _listed(
-    client: Client, query: list[tuple[str, str]], limit: int, cursor: str | None
+    client: Client, what: str, query: list[tuple[str, str]], limit: int, cursor: str | None
 ) -> tuple[list[dict[str, Any]], str | None]:
-    """At most `limit` tickets, page by page, and where to go on (None: that was all)."""
+    """At most `limit` tickets or breaches, page by page, and where to go on (None: that was all)."""
     found: list[dict[str, Any]] = []
     while len(found) < limit:
         page = [("limit", str(min(PAGE, limit - len(found)))), *([("cursor", cursor)] if cursor else [])]
-        answer = client.ask("GET", "/api/v1/tickets", query=[*query, *page])
-        tickets, after = answer.get("tickets") or [], answer.get("next")
-        found += tickets
-        if after is None or after == cursor or not tickets:
+        answer = client.ask("GET", f"/api/v1/{what}", query=[*query, *page])
+        listed, after = answer.get(what) or [], answer.get("next")
+        found += listed
+        if after is None or after == cursor or not listed:
             return found, None
         cursor = after
     return found, cursor
@@ -386,27 +450,3 @@ def _answered(tickets: list[dict[str, Any]], output: Output) -> None:
     for one in tickets:
         said = f" ({one['note']})" if one.get("note") else ""
         say(printable(" ".join(str(one.get(name) or "") for name in ("id", "priority", "status", "title")) + said))
-
-
-def _facts(ticket: Mapping[str, Any]) -> list[tuple[str, object]]:
-    """What is known of a ticket, as rows; what is not known has none."""
-    rows: list[tuple[str, object]] = [
-        (name.replace("_", " "), ticket[name])
-        for name in (
-            "kind", "category", "rule", "impact", "urgency", "generation", "opened_at", "opened_by", "acknowledged_at",
-            "acknowledged_by", "held_until", "resolved_at", "resolved_by", "closed_at", "reopened",
-        )
-        if ticket.get(name) not in (None, "", 0)
-    ]  # fmt: skip
-    if ticket.get("labels"):
-        rows.append(("labels", _pairs(ticket["labels"])))
-    if escalation := ticket.get("escalation"):
-        told = [f"{one.get('contact')} by {one.get('by')}" for one in escalation.get("notified") or ()]
-        plan = {name: escalation.get(name) for name in ("policy", "round", "step", "next_at")}
-        rows.append(("escalation", _pairs({name: value for name, value in plan.items() if value is not None})))
-        rows.append(("told", ", ".join(told) or "nobody"))
-    return rows
-
-
-def _pairs(pairs: Mapping[str, object]) -> str:
-    return " ".join(f"{name}={value}" for name, value in pairs.items())

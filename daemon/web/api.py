@@ -6,7 +6,7 @@ Reading goes through a reader's thread and never waits for the writer.
 
 import asyncio
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any, Final
 
 from aiohttp import web
@@ -18,17 +18,30 @@ from daemon.web.body import Bodies
 from daemon.web.errors import ProblemError, problem
 from daemon.web.gate import Gate
 from daemon.web.ports import Daemon
-from daemon.web.requests import ACTIONS, Holding, Opening, Prioritising, Resolving, body_of, filters_of, ticket_number
+from daemon.web.requests import (
+    ACTIONS,
+    Holding,
+    Opening,
+    Prioritising,
+    Resolving,
+    body_of,
+    breaches_of,
+    filters_of,
+    ticket_number,
+)
 from rules.commands import Answer, Denied, Done
 from rules.events import Actor, OpenRequested, Refused, Responded
 from rules.instants import Instant, format_instant
+from rules.model import Breach, Series, Ticket, Window
 from rules.policy import Policy
 from rules.response.oncall import duties, duty_json, turn_json, who
-from rules.tickets.view import entry_json, ticket_id, ticket_json
+from rules.tickets.view import breach_json, entry_json, ticket_id, ticket_now
 
 BODY_BYTES_MAX: Final = 256 << 10
 ALERTS_SHOWN: Final = 500  # of one ticket
 ALERTS_LISTED: Final = 20  # of each ticket of a listing
+
+Listed = tuple[list[dict[str, Any]], str | None]  # and the cursor of what follows
 
 
 class Api:
@@ -44,6 +57,7 @@ class Api:
             ("/api/v1/tickets", self.tickets),
             ("/api/v1/tickets/{ticket}", self.ticket),
             ("/api/v1/tickets/{ticket}/timeline", self.timeline),
+            ("/api/v1/breaches", self.breaches),
             ("/api/v1/oncall", self.oncall),
         ]
         return [
@@ -58,8 +72,9 @@ class Api:
     async def tickets(self, request: web.Request, principal: Principal) -> web.Response:  # noqa: ARG002 - the gate's shape
         """A page of tickets, newest first."""
         asked = filters_of(request)
+        policy, now = self._daemon.policies.current, self._daemon.clock.now()
 
-        def read(reader: Any) -> tuple[list[dict[str, Any]], str | None]:
+        def read(reader: Any) -> Listed:
             found, after = reader.tickets(
                 status=asked.status,
                 priority=asked.priority,
@@ -70,12 +85,9 @@ class Api:
                 limit=asked.limit,
                 cursor=asked.cursor,
             )
-            return [ticket_json(one, reader.alerts(one.id, ALERTS_LISTED)) for one in found], after
+            return [ticket_now(policy, one, now, reader.alerts(one.id, ALERTS_LISTED)) for one in found], after
 
-        try:
-            tickets, after = await self._daemon.read(read)
-        except ValueError as error:
-            raise ProblemError(400, "the query is not as it must be", [("cursor", str(error)[:200])]) from None
+        tickets, after = await self._page(read)
         return reply({"tickets": tickets, "next": after})
 
     async def ticket(self, request: web.Request, principal: Principal) -> web.Response:  # noqa: ARG002 - the gate's shape
@@ -102,6 +114,32 @@ class Api:
         if found is None:
             raise _no_ticket(number)
         return reply(found)
+
+    async def breaches(self, request: web.Request, principal: Principal) -> web.Response:  # noqa: ARG002 - the gate's shape
+        """A page of what was promised and not kept, and of the warnings before that, newest first."""
+        asked = breaches_of(request)
+
+        def read(reader: Any) -> Listed:
+            found, after = reader.breaches_since(
+                asked.since,
+                ticket=asked.ticket,
+                clock=asked.clock,
+                share_min=asked.share,
+                superseded=asked.superseded,
+                limit=asked.limit,
+                cursor=asked.cursor,
+            )
+            return [breach_json(one) for one in found], after
+
+        breaches, after = await self._page(read)
+        return reply({"breaches": breaches, "next": after})
+
+    async def _page(self, read: Callable[[Any], Listed]) -> Listed:
+        """Raises ProblemError (400) for a cursor that no listing gave."""
+        try:
+            return await self._daemon.read(read)
+        except ValueError as error:
+            raise ProblemError(400, "the query is not as it must be", [("cursor", str(error)[:200])]) from None
 
     async def oncall(self, request: web.Request, principal: Principal) -> web.Response:  # noqa: ARG002 - the gate's shape
         """Who is on call now, and who would be told when, if nobody answered."""
@@ -165,7 +203,7 @@ class Api:
                 try:
                     shown = await self._shown(ticket.id)
                 except (BusyError, StoreUnavailableError):  # it is done, whether or not it can be read now
-                    shown = ticket_json(ticket)
+                    shown = self._now(ticket, (), ())
                 shown |= {"changed": changed, "note": note}
                 if opened and changed:
                     return reply(shown, status=201, headers={"Location": f"/api/v1/tickets/{ticket_id(ticket.id)}"})
@@ -178,12 +216,18 @@ class Api:
     async def _shown(self, number: int) -> dict[str, Any]:
         def read(reader: Any) -> dict[str, Any] | None:
             ticket = reader.ticket(number)
-            return None if ticket is None else ticket_json(ticket, reader.alerts(number, ALERTS_SHOWN))
+            if ticket is None:
+                return None
+            return self._now(ticket, reader.alerts(number, ALERTS_SHOWN), reader.breaches(number))
 
         found = await self._daemon.read(read)
         if found is None:
             raise _no_ticket(number)
         return found
+
+    def _now(self, ticket: Ticket, alerts: Iterable[Series | Window], breaches: Iterable[Breach]) -> dict[str, Any]:
+        shown = ticket_now(self._daemon.policies.current, ticket, self._daemon.clock.now(), alerts)
+        return shown | {"breaches": [breach_json(one) for one in breaches]}
 
 
 def actor_of(principal: Principal, by: str | None) -> Actor | str:

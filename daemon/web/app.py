@@ -12,6 +12,7 @@ from daemon import __version__
 from daemon.auth import Need, Principal
 from daemon.web.api import Api
 from daemon.web.body import Bodies
+from daemon.web.callbacks import Callbacks
 from daemon.web.called import source_routes
 from daemon.web.errors import ProblemError
 from daemon.web.gate import Gate
@@ -35,6 +36,7 @@ def build(daemon: Daemon) -> web.Application:
     app.router.add_routes(Api(daemon, bodies).routes(gate))
     app.router.add_routes(Rules(daemon).routes(gate))
     app.router.add_routes(Respond(daemon, bodies).routes())
+    app.router.add_routes(Callbacks(daemon, bodies).routes(gate))
     app.router.add_routes(HealthPages(daemon).routes(gate))
     app.router.add_routes(MetricsPage(daemon).routes(gate))
     app.router.add_routes(Description(daemon, __version__).routes(gate))

@@ -17,145 +17,23 @@ from daemon.auth import Need, Principal
 from daemon.web.called import KEY, KEY_PART, served
 from daemon.web.gate import Gate
 from daemon.web.ports import Daemon
-from daemon.web.requests import ACTIONS, LIMIT_MAX, Opening
-from rules.model import PRIORITIES, Phase, Status
+from daemon.web.requests import ACTIONS, LIMIT_MAX, SHARE_MAX, Opening
+from daemon.web.shapes import (
+    ACCEPTED,
+    BREACHES,
+    EXPLANATION,
+    FREE,
+    POLICY,
+    PROBLEM,
+    TICKET,
+    TICKETS,
+    TIMELINE,
+)
+from rules.model import PRIORITIES, Status
+from rules.response.clocks import CLOCKS
 
 OPENAPI: Final = "3.1.0"
 _REF: Final = "#/components/schemas/{model}"
-_TIME: Final = {"type": ["string", "null"], "format": "date-time"}
-_STRINGS: Final = {"type": "object", "additionalProperties": {"type": "string"}}
-
-_PROBLEM: Final = {
-    "type": "object",
-    "required": ["type", "title", "status", "detail"],
-    "properties": {
-        "type": {"type": "string"},
-        "title": {"type": "string"},
-        "status": {"type": "integer"},
-        "detail": {"type": "string"},
-        "errors": {
-            "type": "array",
-            "items": {
-                "type": "object",
-                "required": ["path", "reason"],
-                "properties": {"path": {"type": "string"}, "reason": {"type": "string"}},
-            },
-        },
-        "more": {"type": "integer"},
-    },
-}
-_TICKET: Final = {
-    "type": "object",
-    "required": ["id", "kind", "status", "generation", "priority", "title", "labels", "alerts", "opened_at"],
-    "properties": {
-        "id": {"type": "string", "pattern": "^T-[0-9]+$"},
-        "kind": {"type": "string"},
-        "category": {"type": "string"},
-        "status": {"enum": [str(one) for one in Status]},
-        "generation": {"type": "integer", "minimum": 1},
-        "held_until": _TIME,
-        "priority": {"enum": list(PRIORITIES)},
-        "impact": {"type": "string"},
-        "urgency": {"type": "string"},
-        "title": {"type": "string"},
-        "description": {"type": "string"},
-        "rule": {"type": "string"},
-        "key": {"type": "string"},
-        "labels": _STRINGS,
-        "alerts": {"type": "array", "items": {"type": "object"}},
-        "opened_at": {"type": "string", "format": "date-time"},
-        "opened_by": {"type": ["string", "null"]},
-        "acknowledged_at": _TIME,
-        "acknowledged_by": {"type": ["string", "null"]},
-        "resolved_at": _TIME,
-        "resolved_by": {"type": ["string", "null"]},
-        "closed_at": _TIME,
-        "reopened": {"type": "integer", "minimum": 0},
-        "escalation": {"type": ["object", "null"]},
-        "sla": {"type": ["object", "null"]},
-        "links": {"type": "object"},
-        "timeline": {"type": "object"},
-    },
-}
-_TICKETS: Final = {
-    "type": "object",
-    "required": ["tickets", "next"],
-    "properties": {
-        "tickets": {"type": "array", "items": {"$ref": "#/components/schemas/Ticket"}},
-        "next": {"type": ["string", "null"]},
-    },
-}
-_TIMELINE: Final = {
-    "type": "object",
-    "required": ["ticket", "entries", "head", "timeline"],
-    "properties": {
-        "ticket": {"type": "string"},
-        "entries": {"type": "integer"},
-        "head": {"type": "string"},
-        "timeline": {"type": "array", "items": {"type": "object"}},
-    },
-}
-_ACCEPTED: Final = {
-    "type": "object",
-    "required": ["accepted", "tickets"],
-    "properties": {
-        "accepted": {"type": "integer", "minimum": 0},
-        "tickets": {"type": "array", "items": {"type": "string"}},
-        "refused": {"type": "array", "items": {"type": "object"}},
-    },
-}
-_RULE: Final = {
-    "type": "object",
-    "required": ["id", "source", "mode", "match", "condition", "instances"],
-    "properties": {
-        "id": {"type": "string"},
-        "source": {"type": ["string", "null"]},
-        "mode": {"enum": ["live", "shadow"]},
-        "match": {"type": "array", "items": {"type": "string"}},
-        "condition": {"type": ["string", "null"], "description": "The kind; null where alerts are judged."},
-        "when": {"type": "object", "description": "With what belongs to it: clear, fire, recover, overrides."},
-        "instances": {
-            "type": ["object", "null"],
-            "propertyNames": {"enum": [str(one) for one in Phase]},
-            "additionalProperties": {"type": "integer", "minimum": 1},
-            "description": "How many are in which state; null while the store cannot say.",
-        },
-    },
-}
-_POLICY: Final = {
-    "type": "object",
-    "required": ["version", "loaded_at", "rules", "catch_all"],
-    "properties": {
-        "version": {"type": "string"},
-        "loaded_at": {"type": "string", "format": "date-time"},
-        "rules": {"type": "array", "items": _RULE},
-        "catch_all": {"oneOf": [_RULE, {"type": "null"}]},
-    },
-}
-_GATE: Final = {
-    "type": "object",
-    "required": ["name", "value", "wanted", "holds", "note", "series"],
-    "properties": {
-        **{name: {"type": "string"} for name in ("name", "value", "wanted", "note", "series")},
-        "holds": {"type": ["boolean", "null"]},
-    },
-}
-_EXPLANATION: Final = {
-    "type": "object",
-    "required": ["rule", "labels", "key", "state", "ticket", "because", "gates", "others"],
-    "properties": {
-        "rule": {"type": "string"},
-        "labels": _STRINGS,
-        "key": {"type": "string"},
-        "state": {"enum": [str(one) for one in Phase]},
-        "ticket": {"type": ["string", "null"]},
-        "ticket_status": {"type": ["string", "null"]},
-        "because": {"type": "string"},
-        "gates": {"type": "array", "items": _GATE},
-        "others": {"type": "array", "items": _STRINGS},
-    },
-}
-_FREE: Final = {"type": "object"}
 _TICKET_PARAMETER: Final = {
     "name": "ticket", "in": "path", "required": True, "schema": {"type": "string", "pattern": "^[Tt]-[0-9]{1,18}$"},
 }  # fmt: skip
@@ -166,6 +44,19 @@ _FILTERS: Final = (
     ("kind", {"type": "string", "maxLength": 1_000}, "Such as incident."),
     ("label", {"type": "array", "items": {"type": "string", "pattern": "^[^=]+="}}, "name=value; may be repeated."),
     ("q", {"type": "string", "maxLength": 1_000}, "Looked for in titles."),
+    ("limit", {"type": "integer", "minimum": 1, "maximum": LIMIT_MAX}, "At most so many."),
+    ("cursor", {"type": "string", "maxLength": 1_000}, "`next` of the page before."),
+)
+_BREACH_FILTERS: Final = (
+    ("ticket", {"type": "string", "pattern": "^([Tt]-)?[0-9]{1,18}$"}, "Of this ticket."),
+    ("clock", {"enum": list(CLOCKS)}, "Of this clock."),
+    ("since", {"type": "string", "format": "date-time"}, "Observed then or later."),
+    (
+        "share",
+        {"type": "integer", "minimum": 1, "maximum": SHARE_MAX},
+        "From so many percent; 100 leaves warnings out.",
+    ),
+    ("superseded", {"type": "boolean"}, "false leaves out what a later judgement has superseded."),
     ("limit", {"type": "integer", "minimum": 1, "maximum": LIMIT_MAX}, "At most so many."),
     ("cursor", {"type": "string", "maxLength": 1_000}, "`next` of the page before."),
 )
@@ -189,7 +80,7 @@ def description(daemon: Daemon, version: str) -> dict[str, Any]:
                 "bearer": {"type": "http", "scheme": "bearer"},
                 "basic": {"type": "http", "scheme": "basic"},
             },
-            "schemas": {**schemas["$defs"], "Problem": _PROBLEM, "Ticket": _TICKET},
+            "schemas": {**schemas["$defs"], "Problem": PROBLEM, "Ticket": TICKET},
         },
     }
 
@@ -213,7 +104,7 @@ def _signal(name: str, kind: type[Source], path: str, method: str) -> dict[str, 
     operation: dict[str, Any] = {
         "summary": kind.summary if called else f"{kind.summary} from {name}",
         "operationId": f"signal_{name}{number}{method_id}",
-        "responses": _responses(200, "Taken, after the commit.", _ACCEPTED, 400, 401, 403, *([404] * called), 413, 503),
+        "responses": _responses(200, "Taken, after the commit.", ACCEPTED, 400, 401, 403, *([404] * called), 413, 503),
     }
     asked = [one for one in kind.parts if all(f"{{{one}}}" not in path for path in paths)]
     if asked:
@@ -258,10 +149,8 @@ def _tickets() -> dict[str, Any]:
     listing = {
         "summary": "Tickets, newest first",
         "operationId": "list_tickets",
-        "parameters": [
-            {"name": name, "in": "query", "schema": schema, "description": text} for name, schema, text in _FILTERS
-        ],
-        "responses": _responses(200, "A page.", _TICKETS, 400, 401, 403, 503),
+        "parameters": _query(_FILTERS),
+        "responses": _responses(200, "A page.", TICKETS, 400, 401, 403, 503),
     }
     opening = {
         "summary": "Open a ticket by hand",
@@ -281,36 +170,41 @@ def _tickets() -> dict[str, Any]:
         },
         "/api/v1/tickets/{ticket}/timeline": {
             "parameters": [_TICKET_PARAMETER],
-            "get": _get("Everything that happened to a ticket, in order", "show_timeline", _TIMELINE, 404),
+            "get": _get("Everything that happened to a ticket, in order", "show_timeline", TIMELINE, 404),
+        },
+        "/api/v1/breaches": {
+            "get": {
+                **_get("What was promised and not kept, and the warnings before, newest first", "list_breaches",
+                       BREACHES, 400),
+                "parameters": _query(_BREACH_FILTERS),
+            },
         },
         **answers,
-    }
+    }  # fmt: skip
 
 
 def _others() -> dict[str, Any]:
     link = [{"name": "token", "in": "path", "required": True, "schema": {"type": "string"}}]
     page = {"description": "A page for people.", "content": {"text/html": {"schema": {"type": "string"}}}}
     pages = dict.fromkeys(("200", "403", "404", "409", "410", "413", "503"), page)
-    healthy = {"security": [{}], "responses": _responses(200, "Yes.", _FREE, 503)}
-    reload = _responses(200, "The new policy is in force.", _FREE, 401, 403, 422, 503)
+    called = [{"name": one, "in": "path", "required": True, "schema": {"type": "string"}} for one in ("kind", "name")]
+    heard = {"200": {"description": "Heard; in the provider's own form."}, **_problems(400, 403, 404, 413, 503)}
+    healthy = {"security": [{}], "responses": _responses(200, "Yes.", FREE, 503)}
+    reload = _responses(200, "The new policy is in force.", FREE, 401, 403, 422, 503)
     text = {"200": {"description": "Metrics.", "content": {"text/plain": {"schema": {"type": "string"}}}}}
     return {
-        "/api/v1/rules": {"get": _get("The policy in force", "show_rules", _POLICY)},
+        "/api/v1/rules": {"get": _get("The policy in force", "show_rules", POLICY)},
         "/api/v1/rules/{rule}/explain": {
             "parameters": [{"name": "rule", "in": "path", "required": True, "schema": {"type": "string"}}],
             "get": {
                 **_get(
-                    "Why an instance of a rule is in its state, gate by gate", "explain_rule", _EXPLANATION, 400, 404
+                    "Why an instance of a rule is in its state, gate by gate", "explain_rule", EXPLANATION, 400, 404
                 ),
-                "parameters": [
-                    {"name": name, "in": "query", "schema": schema, "description": text}
-                    for name, schema, text in _FILTERS
-                    if name == "label"
-                ],
+                "parameters": _query(one for one in _FILTERS if one[0] == "label"),
             },
         },
-        "/api/v1/oncall": {"get": _get("Who is told, by policy and step", "show_oncall", _FREE)},
-        "/api/openapi.json": {"get": _get("This description", "show_description", _FREE)},
+        "/api/v1/oncall": {"get": _get("Who is told, by policy and step", "show_oncall", FREE)},
+        "/api/openapi.json": {"get": _get("This description", "show_description", FREE)},
         "/respond/{token}": {
             "parameters": link,
             "get": {
@@ -322,6 +216,16 @@ def _others() -> dict[str, Any]:
             "head": {"operationId": "head_link", "security": [{}], "responses": {"200": {"description": "Nothing."}}},
             "post": {"summary": "Do it", "operationId": "act_on_link", "security": [{}], "responses": pages},
         },
+        "/callbacks/{kind}/{name}": {
+            "parameters": called,
+            "post": {
+                "summary": "What a channel's provider tells: signed by it, and in its own form",
+                "operationId": "hear",
+                "security": [{}],
+                "requestBody": {"content": {"*/*": {"schema": {}}}},
+                "responses": heard,
+            },
+        },
         "/metrics": {
             "get": {"summary": "Metrics", "operationId": "metrics", "responses": {**text, **_problems(401, 403, 503)}}
         },
@@ -329,6 +233,10 @@ def _others() -> dict[str, Any]:
         "/-/ready": {"get": {"summary": "Can promises be kept now?", "operationId": "ready", **healthy}},
         "/-/reload": {"post": {"summary": "Load the policy again", "operationId": "reload", "responses": reload}},
     }
+
+
+def _query(asked: Iterable[tuple[str, dict[str, Any], str]]) -> list[dict[str, Any]]:
+    return [{"name": name, "in": "query", "schema": schema, "description": text} for name, schema, text in asked]
 
 
 def _json(model: type[BaseModel]) -> dict[str, Any]:

@@ -3,13 +3,14 @@
 The one law: the web reaches the store, the policy and the clock through this alone, so a test can be the daemon.
 """
 
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Any, Protocol, TypeVar
 
-from connectors.base import Kinds
+from connectors.base import Kinds, Notifier
 from daemon.auth import Auth
 from daemon.clock import Clock
 from daemon.config import Settings
+from daemon.hearing import Hearing
 from daemon.links import Links
 from daemon.metrics import Metrics
 from daemon.store.journal import Body
@@ -72,6 +73,10 @@ class Daemon(Protocol):
     def clock(self) -> Clock: ...  # noqa: D102
     @property
     def kinds(self) -> Kinds: ...  # noqa: D102
+    @property
+    def notifiers(self) -> Mapping[str, Notifier]: ...  # noqa: D102
+    @property
+    def hearing(self) -> Hearing: ...  # noqa: D102
 
     async def read(self, read: Callable[[Any], T]) -> T:
         """`read(reader)` on a reader's thread. Raises BusyError when too many wait."""

@@ -5,7 +5,7 @@ The one law: a body is taken whole or refused with every error at its path; unkn
 """
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Annotated, Final, TypeVar
 
 from aiohttp import web
@@ -15,12 +15,17 @@ from daemon.layers import suggestion
 from daemon.web.errors import ProblemError
 from rules.instants import Instant, parse_instant
 from rules.model import PRIORITIES, Status
+from rules.response.clocks import CLOCKS
 from rules.tickets.view import parse_ticket_id
 
 LIMIT_DEFAULT: Final = 50
 LIMIT_MAX: Final = 500
 LABELS_MAX: Final = 100  # of one query
 ERRORS_MAX: Final = 50
+NUMBER_CHARS_MAX: Final = 8
+TEXT_CHARS_MAX: Final = 1_000
+SHARE_MAX: Final = 1_000  # percent
+_YES_NO: Final = {"true": True, "false": False}
 _CONTROL: Final = re.compile(r"[\x00-\x1f\x7f]")
 _NUL: Final = re.compile(r"\x00")
 _LABEL: Final = re.compile(r"([^=]{1,200})=(.{0,1000})", re.DOTALL)
@@ -176,14 +181,86 @@ class Filters(BaseModel):
     cursor: str | None = None
 
 
+class BreachFilters(BaseModel):
+    """The query of the breaches' listing."""
+
+    model_config = ConfigDict(frozen=True)
+
+    ticket: int | None = None
+    clock: str | None = None
+    since: Instant = 0
+    share: int | None = None
+    superseded: bool = True
+    limit: int = LIMIT_DEFAULT
+    cursor: str | None = None
+
+
+def breaches_of(request: web.Request) -> BreachFilters:
+    """What the request's query asks for. Raises ProblemError (400) with every error."""
+    query = request.query
+    errors = _unknown(query, BreachFilters.model_fields)
+    ticket = parse_ticket_id(query["ticket"]) if "ticket" in query else None
+    if "ticket" in query and ticket is None:
+        errors.append(("ticket", "a ticket is named like T-1042"))
+    clock, superseded = query.get("clock"), query.get("superseded", "true")
+    if clock is not None and clock not in CLOCKS:
+        errors.append(("clock", f"{clock[:40]!r} is none of {', '.join(CLOCKS)}"))
+    if superseded not in _YES_NO:
+        errors.append(("superseded", f"{superseded[:40]!r} is none of {', '.join(_YES_NO)}"))
+    since = 0
+    try:
+        since = parse_instant(query["since"]) if "since" in query else 0
+    except ValueError as error:
+        errors.append(("since", str(error)[:200]))
+    share = _number(query, "share", None, SHARE_MAX, errors)
+    limit = _number(query, "limit", LIMIT_DEFAULT, LIMIT_MAX, errors)
+    errors += _texts(query, ("cursor",))
+    if errors:
+        raise ProblemError(400, "the query is not as it must be", errors[:ERRORS_MAX])
+    return BreachFilters(
+        ticket=ticket,
+        clock=clock,
+        since=since,
+        share=share,
+        superseded=_YES_NO[superseded],
+        limit=limit or LIMIT_DEFAULT,
+        cursor=query.get("cursor"),
+    )
+
+
+Query = Mapping[str, str]
+
+
+def _unknown(query: Query, known: Iterable[str]) -> list[tuple[str, str]]:
+    return [
+        (name[:100], f"unknown parameter{suggestion(name, known)}")
+        for name in dict.fromkeys(query)
+        if name not in known
+    ]
+
+
+def _number(
+    query: Query, name: str, default: int | None, most: int, errors: list[tuple[str, str]]
+) -> int | None:  # fmt: skip
+    text = query.get(name)
+    if text is None:
+        return default
+    number = int(text) if text.isascii() and text.isdigit() and len(text) <= NUMBER_CHARS_MAX else 0
+    if not 1 <= number <= most:
+        errors.append((name, f"must be a number from 1 to {most}"))
+    return number
+
+
+def _texts(query: Query, names: Iterable[str]) -> list[tuple[str, str]]:
+    """Control characters anywhere, and texts that are too long."""
+    errors = [(name, "must not hold control characters") for name in query if _CONTROL.search(query[name])]
+    return errors + [(name, "is too long") for name in names if len(query.get(name, "")) > TEXT_CHARS_MAX]
+
+
 def filters_of(request: web.Request) -> Filters:
     """The filters of the request's query. Raises ProblemError (400) with every error."""
     query = request.query
-    errors: list[tuple[str, str]] = [
-        (name[:100], f"unknown parameter{suggestion(name, Filters.model_fields)}")
-        for name in dict.fromkeys(query)
-        if name not in Filters.model_fields
-    ]
+    errors = _unknown(query, Filters.model_fields)
     statuses = _words(query.getall("status", []))
     errors += [("status", f"{one[:40]!r} is none of {', '.join(Status)}") for one in statuses if one not in set(Status)]
     priorities = _words(query.getall("priority", []))
@@ -191,12 +268,8 @@ def filters_of(request: web.Request) -> Filters:
         ("priority", f"{one[:40]!r} is none of {', '.join(PRIORITIES)}") for one in priorities if one not in PRIORITIES
     ]
     labels = _labels(query.getall("label", []), errors)
-    limit_text = query.get("limit", str(LIMIT_DEFAULT))
-    limit = int(limit_text) if limit_text.isascii() and limit_text.isdigit() and len(limit_text) < 9 else 0  # noqa: PLR2004
-    if not 1 <= limit <= LIMIT_MAX:
-        errors.append(("limit", f"must be a number from 1 to {LIMIT_MAX}"))
-    errors += [(name, "must not hold control characters") for name in query if _CONTROL.search(query[name])]
-    errors += [(name, "is too long") for name in ("rule", "kind", "q", "cursor") if len(query.get(name, "")) > 1_000]  # noqa: PLR2004
+    limit = _number(query, "limit", LIMIT_DEFAULT, LIMIT_MAX, errors)
+    errors += _texts(query, ("rule", "kind", "q", "cursor"))
     if errors:
         raise ProblemError(400, "the query is not as it must be", errors[:ERRORS_MAX])
     return Filters(
@@ -206,7 +279,7 @@ def filters_of(request: web.Request) -> Filters:
         kind=query.get("kind"),
         label=labels,
         q=query.get("q"),
-        limit=limit,
+        limit=limit or LIMIT_DEFAULT,
         cursor=query.get("cursor"),
     )
 

@@ -10,28 +10,21 @@ from urllib.parse import parse_qs
 from aiohttp import web
 
 from daemon.ingest import BusyError
-from daemon.links import EXPIRED, BadLinkError, Claim
+from daemon.links import EXPIRED, UNKNOWN_KEY, BadLinkError, Claim
 from daemon.web.body import Bodies
 from daemon.web.errors import Handler, ProblemError, failed
 from daemon.web.pages import HEADERS, render
 from daemon.web.ports import Daemon
+from daemon.web.sayings import ACTIONS, Sayings
 from rules.commands import Denied, Done
 from rules.events import Actor, Refused, Responded
-from rules.instants import format_instant
-from rules.model import LIVE, Status, Ticket
+from rules.model import Ticket
+from rules.policy import Contact
+from rules.response import sla
 from rules.tickets.view import ticket_json
 
 FORM_BYTES_MAX: Final = 32 << 10
 NOTE_CHARS_MAX: Final = 2_000
-LABELS_SHOWN: Final = 30
-VERBS: Final = {
-    "acknowledge": "Acknowledge",
-    "resolve": "Resolve",
-    "release": "Release",
-    "close": "Close",
-    "reopen": "Reopen",
-    "escalate": "Escalate now",
-}  # what a link can do with one press; the others need more than a button
 
 
 class Respond:
@@ -78,8 +71,10 @@ class Respond:
         ticket = await self._ticket(claim.ticket)
         if ticket is None:
             return _page(404, "There is no such ticket", said=f"T-{claim.ticket} does not exist.")
-        why_not = _pointless(claim, ticket)
-        return self._ticket_page(200, claim, ticket, why_not or "", button="" if why_not else VERBS[claim.action])
+        sayings = self._sayings(claim)
+        why_not = sayings.pointless(claim, ticket)
+        button = "" if why_not else sayings.button(claim.action)
+        return self._ticket_page(200, claim, ticket, why_not or "", button=button)
 
     async def act(self, request: web.Request) -> web.Response:
         """Does what the link says, and shows what came of it."""
@@ -104,11 +99,9 @@ class Respond:
         )
         match answer:
             case Done(ticket=ticket, changed=changed, note=note):
-                said = (
-                    f"Done: T-{ticket.id} is {_state(ticket)}."
-                    if changed
-                    else f"Nothing changed: {note or _state(ticket)}."
-                )
+                sayings = self._sayings(claim)
+                said = None if changed else sayings.pointless(claim, ticket)
+                said = said or sayings.done(claim.action, ticket, changed=changed, note=note)
                 return self._ticket_page(200, claim, ticket, said)
             case Denied(status=status, reason=reason):
                 return await self._denied(claim, status, reason)
@@ -121,13 +114,11 @@ class Respond:
         ticket = await self._ticket(claim.ticket)
         if ticket is None:
             return _page(status, "Refused", said=f"{reason}.")
-        harmless = claim.action == "acknowledge" and ticket.status is Status.ACKNOWLEDGED
-        said = _pointless(claim, ticket) if harmless else f"Not done: {reason}."
-        return self._ticket_page(200 if harmless else status, claim, ticket, said or reason)
+        return self._ticket_page(status, claim, ticket, self._sayings(claim).words.not_done.format(why=reason))
 
     def _claim(self, request: web.Request) -> Claim:
         claim = self._daemon.links.read(request.match_info["token"], self._daemon.clock.now())
-        if claim.action not in VERBS:
+        if claim.action not in ACTIONS:
             raise ProblemError(404, f"A link cannot {claim.action[:40]}.")
         return claim
 
@@ -147,64 +138,34 @@ class Respond:
         return form.get("note", [""])[0].replace("\0", "").strip()[:NOTE_CHARS_MAX]
 
     def _ticket_page(self, status: int, claim: Claim, ticket: Ticket, said: str, *, button: str = "") -> web.Response:
-        contact = self._daemon.policies.current.contacts.get(claim.contact)
+        policy, contact, sayings = self._daemon.policies.current, self._contact(claim), self._sayings(claim)
+        clocks = sla.judge(policy, policy.rule(ticket.rule), ticket, self._daemon.clock.now())
         return _page(
             status,
-            f"T-{ticket.id}: {VERBS[claim.action]}",
+            f"T-{ticket.id}: {sayings.button(claim.action)}",
             said=said,
-            ticket=ticket_json(ticket),
-            facts=_facts(ticket),
+            ticket=ticket_json(ticket, clocks=clocks),
+            state=sayings.state(ticket),
+            facts=sayings.facts(ticket, clocks),
             button=button,
             person=(contact.name if contact else "") or claim.contact,
+            words=sayings.words,
         )
 
+    def _contact(self, claim: Claim) -> Contact | None:
+        return self._daemon.policies.current.contacts.get(claim.contact)
 
-def _pointless(claim: Claim, ticket: Ticket) -> str | None:
-    """Why pressing the button would do nothing; None where it may do something."""
-    if claim.action == "acknowledge" and ticket.status is Status.ACKNOWLEDGED:
-        when = f" at {format_instant(ticket.acknowledged_at)}" if ticket.acknowledged_at is not None else ""
-        return f"Already acknowledged by {ticket.acknowledged_by or 'somebody'}{when}. Nothing more to do."
-    if claim.action == "resolve" and ticket.status not in LIVE:
-        return f"Already {_state(ticket)}. Nothing more to do."
-    if claim.generation != ticket.generation:
-        return (
-            f"This link is from before the ticket last changed; now it is {_state(ticket)}. "
-            "The link in the newest message still works."
-        )
-    if claim.action == "acknowledge" and ticket.status not in LIVE:
-        return f"It is {_state(ticket)}: there is nothing to acknowledge."
-    return None
-
-
-def _state(ticket: Ticket) -> str:
-    state = ticket.status.value.replace("_", " ")
-    match ticket.status:
-        case Status.ACKNOWLEDGED if ticket.acknowledged_by:
-            return f"{state} by {ticket.acknowledged_by}"
-        case Status.RESOLVED | Status.CLOSED if ticket.resolved_by:
-            return f"{state} by {ticket.resolved_by}"
-        case Status.ON_HOLD if ticket.held_until is not None:
-            return f"{state} until {format_instant(ticket.held_until)}"
-        case _:
-            return state
-
-
-def _facts(ticket: Ticket) -> list[tuple[str, str]]:
-    facts = [("Opened", format_instant(ticket.opened_at)), ("Impact", ticket.impact), ("Urgency", ticket.urgency)]
-    if ticket.acknowledged_by:
-        facts.append(("Acknowledged by", ticket.acknowledged_by))
-    if ticket.held_until is not None:
-        facts.append(("On hold until", format_instant(ticket.held_until)))
-    if ticket.resolved_at is not None:
-        facts.append(("Resolved", format_instant(ticket.resolved_at)))
-    facts.append(("Rule", ticket.rule))
-    facts += sorted(ticket.labels.items())[:LABELS_SHOWN]
-    return facts
+    def _sayings(self, claim: Claim) -> Sayings:
+        return Sayings(self._contact(claim))
 
 
 def _invalid(error: BadLinkError) -> web.Response:
     if error.reason == EXPIRED:
         return _page(410, "This link has expired", said="Use the link in a newer message, or answer through the API.")
+    if error.reason == UNKNOWN_KEY:
+        return _page(
+            404, "This link is not valid", said="Its key is no longer in use. Use the link in a newer message."
+        )
     return _page(404, "This link is not valid", said="Was it copied whole? Use the link in the message itself.")
 
 

@@ -20,6 +20,7 @@ from daemon.store.journal import Body
 from daemon.store.store import Store
 from daemon.tasks import Supervisor
 from daemon.timers import Timers
+from daemon.tokens import Tokens
 from rules.concerns import concerns
 from rules.decide import decide
 from rules.events import AlertsReceived
@@ -30,6 +31,7 @@ from tests.rules.world import START, a_policy, an_alert
 
 T = TypeVar("T")
 Ts = TypeVarTuple("Ts")
+CALLBACK = "http://ticketd.test/callbacks/"
 
 
 async def settle() -> None:
@@ -180,6 +182,7 @@ class House:
         self.clock = HandClock()
         self.policies = FixedPolicy(policy or a_policy())
         self.links = Links(["k" * 43], "http://ticketd.test")
+        self.tokens = Tokens(["k" * 43])
         self._url = f"sqlite:///{folder}/house.db"
         self._decides = decides
         self._options = options
@@ -199,7 +202,9 @@ class House:
         self.ingest = Ingest(writer, self.executor, self.clock, self.metrics, self.health, **self._options)
         self.timers = Timers(self.store, self.executor, self.ingest, self.clock, self.health)
         notifiers = {"email": self.mailbox, "webhook": self.hooks}
-        self.telling = Telling(notifiers, self.policies, self.links, self.clock, self.metrics)
+        self.telling = Telling(
+            notifiers, self.policies, self.links, self.clock, self.metrics, tokens=self.tokens, callback=CALLBACK
+        )
         self.outbox = Outbox(
             self.store, self.executor, self.ingest, self.clock, self.health, self.supervisor, self.telling
         )

@@ -1,5 +1,6 @@
 """Settings: defaults, layers, paths, secrets, and the refusal to stand open to the world."""
 
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import ClassVar
@@ -8,6 +9,7 @@ import pytest
 from pydantic import BaseModel, ConfigDict, SecretStr
 
 from connectors.base import Kinds
+from connectors.base import load as load_kinds
 from daemon.config import ConfigError, Settings, load_settings
 from rules.instants import DAY, SECOND
 
@@ -82,9 +84,12 @@ def test_the_example_is_whole_says_the_defaults_and_needs_nothing_to_start() -> 
 
 
 def test_what_the_example_shows_in_comments_is_right_too(tmp_path: Path) -> None:
-    for name in ("smtp-password", "chat-secret"):
-        (tmp_path / name).write_text("hunter2hunter2\n", encoding="utf-8")
-    lines = (ROOT / "config.example.toml").read_text(encoding="utf-8").splitlines()
+    example = (ROOT / "config.example.toml").read_text(encoding="utf-8")
+    written = {"url": "https://feeds.example.test/topic", "urls": "json://127.0.0.1/"}
+    for key, name in re.findall(r'^# (\w+)_file = "(.+)"', example, re.MULTILINE):
+        text = f"123456789:{'a' * 35}" if name == "telegram-token" else written.get(key, "hunter2" * 7)
+        (tmp_path / name).write_text(f"{text}\n", encoding="utf-8")
+    lines = example.splitlines()
     shown = [
         line.removeprefix("# ")
         for line in lines
@@ -95,9 +100,19 @@ def test_what_the_example_shows_in_comments_is_right_too(tmp_path: Path) -> None
         text = text.replace("…64 hex digits…", f"{number}" * 64, 1)
     (tmp_path / "config.toml").write_text(text, encoding="utf-8")
     settings = load_settings(tmp_path / "config.toml", {})
-    assert set(settings.notifiers()) == {"email", "webhook"}
+    assert set(settings.notifiers()) == set(load_kinds().notifiers)
     assert set(settings.senders) == {"cluster-a", "cluster-b"}
     assert set(settings.tokens) == {"prometheus", "amina"}
+
+
+def test_two_kinds_may_speak_through_one_section(tmp_path: Path) -> None:
+    file = tmp_path / "config.toml"
+    file.write_text('[smtp]\nhost = "mx.example.org"\n')
+    settings = load_settings(file, {}, kinds=Kinds(notifiers={"letter": Channel, "card": Channel}))  # type: ignore[dict-item]
+    found = settings.notifiers(Kinds(notifiers={"letter": Channel, "card": Channel}))  # type: ignore[dict-item]
+    assert {name: options.host for name, options in found.items()} == dict.fromkeys(
+        ("letter", "card"), "mx.example.org"
+    )
 
 
 def test_the_command_line_wins_over_the_environment_and_that_over_the_file(tmp_path: Path) -> None:

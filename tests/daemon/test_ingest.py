@@ -96,6 +96,24 @@ async def test_people_and_timers_pass_a_flood_of_alerts(make_house: MakeHouse) -
     assert len(order) == 401
 
 
+async def test_answers_and_outcomes_pass_a_flood_of_timers_and_leave_them_room(make_house: MakeHouse) -> None:
+    order: list[str] = []
+
+    def noted(state: Any, event: Any, now: int, policy: Any) -> Decision:
+        order.append(event.subject if isinstance(event, TimerFired) else type(event).__name__)
+        return Decision((), Noted("x"))
+
+    house = make_house(decides=noted)
+    timers = [house.ingest.put(TimerFired(f"T-{n}", "escalate", 1, START)) for n in range(1_000)]
+    others = [house.ingest.put(Responded(1, "acknowledge", Actor("amina"))) for _ in range(400)]
+    house.keep("ingest")
+    await settle()
+    assert all(answer.done() for answer in timers + others)
+    assert order[:150] == ["Responded"] * 150
+    assert order[150:300] == [f"T-{n}" for n in range(150)], "in the same batch"
+    assert order.index("T-999") == 1_399
+
+
 async def test_one_event_that_cannot_be_decided_harms_no_other(make_house: MakeHouse) -> None:
     house = make_house(decides=spoiled)
     good = house.ingest.put(*a_body(an_alert(n="1")))

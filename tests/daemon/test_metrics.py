@@ -2,6 +2,8 @@
 
 import shutil
 import subprocess
+from dataclasses import replace
+from typing import Any
 
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
@@ -10,7 +12,20 @@ from daemon.metrics import Metrics
 from rules.events import Actor, Responded
 from rules.instants import HOUR, SECOND
 from rules.matching import matcher
-from rules.policy import Choice, Dependency, Maintenance, Rule
+from rules.policy import (
+    Allowance,
+    Allowed,
+    Calendar,
+    Choice,
+    Dependency,
+    Maintenance,
+    Policy,
+    Promise,
+    Rule,
+    Sla,
+    Step,
+    Target,
+)
 from rules.recurrence import Cron
 from tests.daemon.conftest import MakeHouse
 from tests.daemon.house import House, a_body, settle
@@ -31,7 +46,11 @@ CONTRACT = {
     "tickets_opened": "counter",
     "ticket_response_seconds": "histogram",
     "ticket_resolution_seconds": "histogram",
+    "sla_breaches": "counter",
+    "sla_warnings": "counter",
     "escalation_steps": "counter",
+    "escalation_empty_rounds": "counter",
+    "deliveries_delayed": "counter",
     "escalation_lag_seconds": "histogram",
     "deliveries": "counter",
     "delivery_seconds": "histogram",
@@ -47,6 +66,8 @@ LABELS = {
     "rule_would_open": {"rule"},
     "tickets": {"status", "priority"},
     "tickets_opened": {"rule", "priority"},
+    "sla_breaches": {"clock", "priority"},
+    "sla_warnings": {"clock", "priority"},
     "escalation_steps": {"policy", "step"},
     "deliveries": {"channel", "outcome"},
     "delivery_seconds": {"channel", "le"},
@@ -95,6 +116,85 @@ async def test_a_life_is_counted(house: House) -> None:
     assert value("commit_seconds_count") >= 3
     assert value("config_last_reload_successful") == 1
     assert value("config_last_reload_success_timestamp_seconds") == START / SECOND
+
+
+# ---- what was promised
+def promising(**changes: Any) -> Policy:
+    """A P3 is to be answered within an hour, with a warning at three quarters of it."""
+    hour = Allowance(Allowed(HOUR), Allowed(HOUR))
+    sla = Sla("standard", None, {"P3": Promise(hour, hour)}, (75,))
+    return a_policy(slas={"standard": sla}, default_sla="standard", **changes)
+
+
+async def test_warnings_and_breaches_are_counted_once_by_clock_and_priority(make_house: MakeHouse) -> None:
+    house = make_house(promising())
+    house.keep("ingest", "timers")
+    await house.ingest.submit(*a_body(an_alert(service="cart")))
+    for minutes, warnings, breaches in ((44, 0, 0), (2, 1, 0), (15, 1, 1), (20, 1, 1)):
+        await house.clock.advance(minutes * 60)
+        for clock in ("respond", "resolve"):
+            assert house.value("sla_warnings_total", clock=clock, priority="P3") == warnings
+            assert house.value("sla_breaches_total", clock=clock, priority="P3") == breaches
+
+
+async def test_what_has_not_happened_yet_is_counted_as_nothing_and_not_missing(house: House) -> None:
+    text = house.metrics.render().decode()
+    assert 'ticketd_sla_breaches_total{clock="respond",priority="P1"} 0.0' in text
+
+
+@pytest.mark.parametrize(
+    "first",
+    [
+        {"action": "acknowledge"},
+        {"action": "hold", "until": START + HOUR, "note": "waits for the vendor"},
+        {"action": "resolve", "force": True},
+    ],
+)
+async def test_the_first_answer_of_a_person_is_timed_and_no_later_one(house: House, first: dict[str, Any]) -> None:
+    house.keep("ingest", "timers")
+    await house.ingest.submit(*a_body(an_alert(service="cart")))
+    await house.clock.advance(90)
+    await house.ingest.submit(Responded(1, "comment", Actor("amina"), note="a comment is no answer"))
+    await house.clock.advance(30)
+    await house.ingest.submit(Responded(1, actor=Actor("amina"), **first))
+    await house.ingest.submit(Responded(1, "comment", Actor("amina"), note="more"))
+    await house.clock.advance(30)
+    await house.ingest.submit(Responded(1, "acknowledge", Actor("omar")))
+    await house.ingest.submit(Responded(1, "resolve", Actor("omar"), force=True))
+    await house.ingest.submit(Responded(1, "close", Actor("omar")))
+    await house.ingest.submit(Responded(1, "reopen", Actor("omar")))
+    await house.ingest.submit(Responded(1, "acknowledge", Actor("omar")))
+    assert house.value("ticket_response_seconds_count", priority="P3") == 1
+    assert house.value("ticket_response_seconds_sum", priority="P3") == 120
+
+
+async def test_what_monitoring_resolves_unanswered_has_no_time_of_response(house: House) -> None:
+    house.keep("ingest", "timers")
+    await house.ingest.submit(*a_body(an_alert(service="cart")))
+    await house.clock.advance(30)
+    now = house.clock.now()
+    await house.ingest.submit(*a_body(an_alert(False, ends=now, service="cart"), at=now))
+    assert house.value("ticket_resolution_seconds_count", priority="P3") == 1
+    assert house.value("ticket_response_seconds_count", priority="P3") == 0
+
+
+async def test_a_whole_round_that_reaches_nobody_is_counted(make_house: MakeHouse) -> None:
+    policy = a_policy()
+    main = replace(policy.escalations["main"], steps=(Step((Target("contact", "nobody"),)),))
+    house = make_house(replace(policy, escalations={"main": main}))
+    house.keep("ingest", "timers")
+    await house.ingest.submit(*a_body(an_alert(service="cart")))
+    assert house.value("escalation_empty_rounds_total", policy="main") == 1
+    assert house.value("escalation_steps_total", policy="main", step="last_resort") == 1
+
+
+async def test_a_telling_that_waits_for_opening_hours_is_counted(make_house: MakeHouse) -> None:
+    policy = a_policy(calendars={"office": Calendar("office", week=(((0, HOUR),), *[((0, HOUR),)] * 6))})
+    main = replace(policy.escalations["main"], hold_until_open={"P3": "office"})
+    house = make_house(replace(policy, escalations={"main": main}))
+    house.keep("ingest", "timers")
+    await house.ingest.submit(*a_body(an_alert(service="cart")))
+    assert house.value("deliveries_delayed_total", reason="hours") == 1
 
 
 async def test_tickets_by_status_and_priority_agree_with_the_store(house: House) -> None:

@@ -58,31 +58,6 @@ async def test_the_row_says_sending_before_the_channel_is_called(house: House) -
     assert only(house).state is Sending.DELIVERED
 
 
-async def test_a_page_carries_a_link_that_acknowledges(house: House) -> None:
-    await opened(house)
-    (link,) = house.mailbox.sent[0].links
-    assert link.action == "acknowledge"
-    claim = house.links.read(link.url.rsplit("/", 1)[1], START)
-    assert (claim.ticket, claim.contact, claim.action) == (1, "amina", "acknowledge")
-
-
-async def test_who_may_not_acknowledge_gets_no_link(make_house: MakeHouse) -> None:
-    policy = a_policy()
-    contacts = {**policy.contacts, "amina": replace(policy.contacts["amina"], may=frozenset({"comment"}))}
-    house = make_house(replace(policy, contacts=contacts))
-    await opened(house)
-    assert house.mailbox.sent[0].links == ()
-
-
-async def test_a_notice_carries_no_link(house: House) -> None:
-    await opened(house)
-    await house.ingest.submit(Responded(1, "acknowledge", Actor("omar")))
-    await settle()
-    page, notice = house.mailbox.sent
-    assert page.links
-    assert (notice.purpose, notice.links) == (Purpose.ANSWERED, ())
-
-
 @pytest.mark.parametrize(
     ("error", "outcome", "state"),
     [

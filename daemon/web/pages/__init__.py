@@ -10,7 +10,9 @@ from importlib.resources import files
 from typing import Any, Final
 
 from jinja2 import DictLoader, Environment, StrictUndefined
-from markupsafe import Markup
+from markupsafe import Markup, escape
+
+from daemon.web.pages.words import ENGLISH, PageWords
 
 _FILES: Final = files("daemon.web.pages")
 _STYLE: Final = _FILES.joinpath("style.css").read_text(encoding="utf-8")
@@ -45,14 +47,19 @@ def render(
     facts: Sequence[tuple[str, str]] = (),
     button: str = "",
     person: str = "",
+    state: str = "",
+    words: PageWords = ENGLISH,
 ) -> str:
-    """The page. `ticket` is the API's shape; `button` "" shows no form."""
+    """The page. `ticket` is the API's shape, `state` its status in words; `button` "" shows no form."""
+    who = Markup('<strong dir="auto">{}</strong>').format(person)
     return _ENVIRONMENT.get_template("page.html").render(
         heading=heading,
         said=said,
         ticket=ticket,
         facts=facts,
         button=button,
-        person=person,
+        answer_as=escape(words.answer_as).format(who=who),
+        state=state,
+        words=words,
         style=Markup(_STYLE),  # noqa: S704 - our own file, and its hash is in the policy above
     )

@@ -122,9 +122,13 @@ def test_whoever_is_on_call_when_a_step_fires_is_named(cli: Ticketd, scheduled: 
         "since": "2026-02-22T07:00:00Z",
         "until": "2026-03-01T07:00:00Z",
         "override": None,
+        "layer": 1,
+        "sources": ["rotation 1"],
+        "calendars": [],
         "contacts": [{"contact": "omar", "by": ["email"]}],
         "next": ["amina"],
         "gaps": [],
+        "overlaps": [],
     }
     assert (later["who"], later["next"], later["gaps"]) == (
         [],
@@ -157,3 +161,24 @@ def test_schedules_overrides_and_gaps_for_people(cli: Ticketd, scheduled: Path) 
 @pytest.mark.parametrize("at", ["0001-01-01T00:00:00Z", "9999-12-31T23:59:59Z"])
 def test_any_time_can_be_asked_for(cli: Ticketd, scheduled: Path, at: str) -> None:
     assert cli("oncall", "--config", scheduled, "--at", at).exit_code == 0
+
+
+def test_calendars_kept_elsewhere_count_as_the_daemon_last_read_them(cli: Ticketd, config: Path) -> None:
+    people = SCHEDULED.replace("  - id: later\n", "    ical: [leave]\n  - id: later\n").replace(
+        "{id: lena}", "{id: lena, name: Lena}"
+    )
+    (config.parent / "people.yaml").write_text(people)
+    store = f"sqlite:///{config.parent}/t.db"
+    config.write_text(f'store = "{store}"\n{CONFIG}[calendars.leave]\nurl = "http://127.0.0.1:1/leave.ics"\n')
+    assert "there is no copy of the calendar leave yet" in cli("oncall", "--config", config).stderr
+    folder = config.parent / "t.db.feeds"
+    folder.mkdir()
+    (folder / "leave.ics").write_text(
+        "BEGIN:VCALENDAR\r\nVERSION:2.0\r\nPRODID:-//test//\r\nBEGIN:VEVENT\r\nUID:1\r\nDTSTART:20260301T060000Z\r\n"
+        "DTEND:20260301T080000Z\r\nSUMMARY:Lena\r\nEND:VEVENT\r\nEND:VCALENDAR\r\n"
+    )
+    done = cli("oncall", "--config", config, "--at", "2026-03-01T06:45:00Z")
+    assert done.exit_code == 0, done.stderr
+    assert done.stdout.splitlines()[1].split() == ["week", "omar,", "lena", "2026-03-01T07:00:00Z", "amina,", "lena"]
+    assert "week: omar and lena are on call at once from 2026-03-01T06:45:00Z to 2026-03-01T07:00:00Z: " in done.stderr
+    assert "rotation 1 and leave: Lena" in done.stderr

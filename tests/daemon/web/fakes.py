@@ -8,16 +8,18 @@ from aiohttp import web
 from aiohttp.test_utils import TestClient
 from prometheus_client import CollectorRegistry
 
-from connectors.base import Kinds, load
+from connectors.base import Kinds, Notifier, load
 from daemon.auth import Auth
 from daemon.config import Settings
+from daemon.hearing import Hearing
 from daemon.links import Links
 from daemon.metrics import Metrics
 from daemon.store.journal import Body
+from daemon.tokens import Tokens
 from rules.commands import Accepted, Answer
 from rules.events import AlertsReceived, Event, SamplesReceived
 from rules.instants import Instant, parse_instant
-from rules.model import Entry, Series, Ticket
+from rules.model import Breach, Delivery, Entry, Series, Ticket
 from rules.policy import Contact, Policy
 from rules.state import Concerns, State
 
@@ -83,6 +85,8 @@ class FakeReader:
     series: dict[int, list[Series]] = field(default_factory=dict)
     entries: dict[int, list[Entry]] = field(default_factory=dict)
     asked: list[dict[str, Any]] = field(default_factory=list)
+    told: dict[int, list[Delivery]] = field(default_factory=dict)
+    broken: list[Breach] = field(default_factory=list)
     fails: Exception | None = None
     in_use: dict[tuple[str, str], int] = field(default_factory=dict)
     known: State = field(default_factory=State)
@@ -95,6 +99,20 @@ class FakeReader:
 
     def alerts(self, number: int, limit: int) -> list[Series]:
         return self.series.get(number, [])[:limit]
+
+    def deliveries(self, number: int) -> list[Delivery]:
+        if self.fails:
+            raise self.fails
+        return self.told.get(number, [])
+
+    def breaches(self, number: int) -> list[Breach]:
+        return [one for one in self.broken if one.ticket == number]
+
+    def breaches_since(self, since: Instant, **asked: Any) -> tuple[list[Breach], str | None]:
+        self.asked.append({"since": since, **asked})
+        if self.fails:
+            raise self.fails
+        return self.broken[: asked["limit"]], "more" if len(self.broken) > asked["limit"] else None
 
     def timeline(self, number: int) -> list[Entry]:
         return self.entries.get(number, [])
@@ -154,6 +172,9 @@ class FakeDaemon:
         self.links = Links(["k" * 40], "http://tickets.example.test")
         self.clock = StillClock()
         self.kinds = kinds or load()
+        self.notifiers: dict[str, Notifier] = {}
+        self.tokens = Tokens(["k" * 40])
+        self.hearing = Hearing(self.policies, self.tokens, self.ingest.submit, self.read, self.clock, self.metrics)
         self.reload_problems: tuple[str, ...] = ()
         self.reloads = 0
 

@@ -14,16 +14,27 @@ import pytest
 from connectors.base import load
 from daemon.app import Daemon
 from daemon.config import Settings
+from daemon.web.pages.words import ARABIC
 from rules.model import Message
 
 RULES = """
 version: 1
 contacts:
-  - {id: amina, name: Amina Salem, may: [acknowledge, resolve, comment, open], reach: [{email: amina@example.test}]}
+  - id: amina
+    name: Amina Salem
+    language: ar
+    timezone: Africa/Tripoli
+    may: [acknowledge, resolve, comment, open]
+    reach: [{email: amina@example.test}]
   - {id: omar, may: [acknowledge], reach: [{email: omar@example.test}]}
+  - id: duty
+    may: [acknowledge, hold, resolve, close, reopen, comment, escalate, priority]
+    reach: [{email: duty@example.test}]
 escalations:
   - {id: oncall, steps: [{tier: L1, notify: [contact:amina, contact:omar], wait: 5m}]}
 default_escalation: oncall
+sla:
+  - {id: standard, targets: {P1: {respond: 1h, resolve: 24h}, P2: {respond: 4h}}}
 rules:
   - {id: disk, match: ['alertname="DiskFull"'], impact: service, urgency: high, dedup: [instance]}
 """
@@ -88,8 +99,8 @@ async def running(tmp_path: Path) -> AsyncIterator[Running]:
 
 
 def path_of(message: Message) -> str:
-    (link,) = message.links
-    return "/respond/" + link.url.rpartition("/")[2]
+    (url,) = [link.url for link in message.links if link.action == "acknowledge"]
+    return "/respond/" + url.rpartition("/")[2]
 
 
 async def test_from_the_webhook_by_the_links_to_the_resolve(running: Running) -> None:
@@ -103,7 +114,7 @@ async def test_from_the_webhook_by_the_links_to_the_resolve(running: Running) ->
     assert (await running.get("/api/v1/tickets/T-1"))["status"] == "open"  # GET shows, and only POST acts
 
     status, page = await running.post(links["amina"], {"note": "looking"})
-    assert (status, "T-1 is acknowledged by amina" in page) == (200, True)
+    assert (status, ARABIC.acknowledged_by.format(who="amina") in page) == (200, True)
     for _ in range(2):  # a second person, and a repeat
         status, page = await running.post(links["omar"])
         assert (status, "Already acknowledged by amina" in page) == (200, True)
@@ -122,6 +133,58 @@ async def test_from_the_webhook_by_the_links_to_the_resolve(running: Running) ->
     assert what[0] == "opened"
     assert what.index("acknowledged") < what.index("resolved")
     assert any(one["data"].get("via") == "link" and "looking" in one["why"] for one in timeline)
+
+
+async def test_a_link_that_was_used_is_refused_when_it_is_replayed_after_a_release(running: Running) -> None:
+    await running.post("/webhooks/alertmanager", BODY)
+    path = path_of(await running.letters.next())
+    by = json.dumps({"by": "duty"})
+    assert (await running.post(path))[0] == 200
+    hold = json.dumps({"by": "duty", "until": "2099-01-01T00:00:00Z", "note": "vendor"})
+    assert (await running.post("/api/v1/tickets/T-1/hold", hold))[0] == 200
+    assert (await running.post("/api/v1/tickets/T-1/release", by))[0] == 200
+    assert (await running.post("/api/v1/tickets/T-1/escalate", by))[0] == 200  # so that it is open again
+    before = await running.get("/api/v1/tickets/T-1")
+    status, page = await running.post(path)
+    assert (status, "T-1 has changed since" in page) == (409, True)
+    after = await running.get("/api/v1/tickets/T-1")
+    assert (before["status"], before["generation"]) == (after["status"], after["generation"])
+    timeline = (await running.get("/api/v1/tickets/T-1/timeline"))["timeline"]
+    refused = [one["why"] for one in timeline if one["what"] == "refused"]
+    assert refused == ["acknowledge refused: T-1 has changed since (generation 5, not 1): it is open now"]
+
+
+@pytest.mark.parametrize(
+    ("action", "more"),
+    [
+        ("acknowledge", {}), ("hold", {"until": "2099-01-01T00:00:00Z", "note": "x"}), ("resolve", {}), ("close", {}),
+        ("comment", {"note": "x"}), ("escalate", {}), ("priority", {"impact": "site"}),
+    ],
+)  # fmt: skip
+async def test_every_answer_made_for_an_earlier_generation_is_409_and_changes_nothing(
+    running: Running, action: str, more: dict[str, str]
+) -> None:
+    await running.post("/webhooks/alertmanager", BODY)
+    before = await running.get("/api/v1/tickets/T-1")
+    stale = json.dumps({"by": "duty", "generation": before["generation"] + 1, **more})
+    status, text = await running.post(f"/api/v1/tickets/T-1/{action}", stale)
+    assert (status, "T-1 has changed since (generation 1, not 2)" in text) == (409, True)
+    after = await running.get("/api/v1/tickets/T-1")
+    assert (before["status"], before["generation"]) == (after["status"], after["generation"])
+
+
+async def test_due_times_are_in_the_page_in_the_api_and_in_the_listing(running: Running) -> None:
+    await running.post("/webhooks/alertmanager", BODY)
+    ticket = await running.get("/api/v1/tickets/T-1")
+    due = ticket["sla"]["respond"]["due_at"]
+    assert (ticket["sla"]["id"], ticket["sla"]["respond"]["state"], ticket["breaches"]) == ("standard", "running", [])
+    assert (await running.get("/api/v1/tickets"))["tickets"][0]["sla"]["respond"]["due_at"] == due
+    letters = {(letter := await running.letters.next()).contact: letter for _ in range(2)}
+    assert letters["amina"].language == "ar"
+    assert letters["omar"].language == "en"
+    assert "To be answered by" in letters["omar"].text
+    assert letters["omar"].ticket["sla"]["respond"]["due_at"] == due
+    assert (await running.get("/api/v1/breaches")) == {"breaches": [], "next": None}
 
 
 async def test_the_same_body_three_times_at_once_is_one_ticket(running: Running) -> None:
@@ -165,7 +228,8 @@ async def test_a_broken_rule_file_is_422_at_its_place_and_the_old_policy_stays(r
     status, answer = await running.post("/-/reload")
     assert status == 422
     errors = {one["path"]: one["reason"] for one in json.loads(answer)["errors"]}
-    assert errors[f"{file}:10:49"].startswith('unknown key "impakt"')
+    line = RULES[: RULES.index("impact: service")].count("\n") + 1
+    assert errors[f"{file}:{line}:49"].startswith('unknown key "impakt"')
     after = await running.get("/api/v1/rules")
     assert [after[name] for name in ("version", "loaded_at", "rules")] == [
         before[name] for name in ("version", "loaded_at", "rules")
