@@ -17,8 +17,10 @@ from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
 from sqlalchemy import make_url
 
-from daemon.store import schema, tables
+from daemon.store import breaches, response, schema, tables
+from daemon.store.due import due
 from daemon.store.engine import database
+from daemon.store.sql import ready
 from daemon.store.store import (
     Store,
     StoreInUseError,
@@ -34,12 +36,14 @@ from tests.daemon.store.test_store import *  # noqa: F403 -- the contract, as it
 from tests.daemon.store.test_store_bonds import *  # noqa: F403
 from tests.daemon.store.test_store_keeping import *  # noqa: F403 -- and its second half
 from tests.daemon.store.test_store_migration import *  # noqa: F403
+from tests.daemon.store.test_store_response import *  # noqa: F403
 from tests.daemon.store.test_store_samples import *  # noqa: F403
 from tests.peers.harness import free_port
 
 SCRIPT = Path(__file__).with_name("postgresql.sh")
 pytestmark = pytest.mark.peer("postgresql")
 schemas = count(1)
+PLACE = "WzEsMiwiYSIsMSwiYiJd"  # a cursor of a listing of breaches
 
 
 class Server:
@@ -176,6 +180,38 @@ def test_a_schema_written_by_a_newer_version_is_refused_by_name(pg: Store, url: 
     admin.execute("UPDATE alembic_version SET version_num = '9999'")
     with pytest.raises(StoreVersionError, match="9999"):
         Store.open(url)
+
+
+def test_with_a_million_timers_and_breaches_waiting_every_look_is_an_index_scan(pg: Store, admin: Any) -> None:
+    admin.execute(
+        "INSERT INTO timers SELECT 'T-' || n, 'escalate', %s + n * 97, 1, n %% 4 + 1 "
+        "FROM generate_series(1, 1000000) n",
+        (T0,),
+    )
+    admin.execute(
+        "INSERT INTO breaches SELECT n, 'respond', '1h', 100, %s + n, NULL, '{}' FROM generate_series(1, 50000) n",
+        (T0,),
+    )
+    admin.execute(
+        "INSERT INTO deliveries SELECT 'T-' || n || '/1/0/0/a/email', n, n %% 4 + 1, %s + n, 'email', 'a' || n %% 9, "
+        "'due', 0, '{}' FROM generate_series(1, 50000) n",
+        (T0,),
+    )
+    admin.execute("ANALYZE")
+    asked, beside = due("postgresql"), response.statements("postgresql").beside
+    listed = breaches.beyond(breaches.listing(0, None, "respond", 100, superseded=False).limit(51), PLACE)
+    for sql, params, index in (
+        (asked._timers, (1, T0 + 200_000, 900), "ix_timers_due"),
+        (asked._first, (), "ix_timers_due"),
+        (asked._next_timer, (T0 + 200_000,) * 4, "ix_timers_due"),
+        (asked._kind, ("",), "ix_deliveries_"),
+        (beside, ("email", "a1", 51), "ix_deliveries_beside"),
+        (*ready(listed, "postgresql"), "ix_breaches_observed"),
+    ):
+        plan = "\n".join(row[0] for row in admin.execute(f"EXPLAIN {sql}", params))
+        assert index in plan, plan
+        assert "Seq Scan" not in plan, plan
+    assert len(pg.due_timers(T0 + 200_000, 900)) == 900
 
 
 def test_migrations_lead_to_the_tables(url: str, admin: Any) -> None:

@@ -6,12 +6,14 @@ The one law: it believes commits (what the store took), answers (what a sender o
 
 import hashlib
 from collections import Counter, defaultdict
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 
-from rules.commands import Command, PutDelivery, PutTicket, Record
+from rules.commands import Command, PutBreach, PutDelivery, PutTicket, Record
 from rules.instants import Instant
-from rules.model import LIVE, Delivery, Entry, Message, Purpose, Sending, Status, Ticket
+from rules.model import LIVE, Breach, Delivery, Entry, Message, Purpose, Sending, Status, Ticket
 from rules.tickets.timeline import What, verify
+
+RARE = frozenset({What.DELAYED, What.WAITING, What.REPLANNED, What.PARTLY, What.BREACHED, What.CORRECTED})
 
 
 class Ledger:
@@ -30,6 +32,7 @@ class Ledger:
         self.taken: dict[str, int] = defaultdict(int)
         self.excused: Counter[str] = Counter()  # attempts after which another one is right
         self.open: set[str] = set()  # attempts begun whose outcome is not committed
+        self.breaches: dict[tuple[int, str, str, int], Breach] = {}
         self._trace = hashlib.sha256()
 
     def violated(self, promise: str, at: Instant, what: str) -> None:
@@ -49,8 +52,7 @@ class Ledger:
         for command in commands:
             match command:
                 case Record(entry=entry):
-                    self.timeline[entry.ticket].append(entry)
-                    self._trace.update(entry.hash.encode())
+                    self._entry(entry)
                     if entry.what == What.ESCALATED:
                         by_hand.add(entry.ticket)
                     elif entry.what == What.TOLD:
@@ -59,6 +61,8 @@ class Ledger:
                 case PutTicket(ticket=ticket):
                     by_hand.discard(ticket.id)
                     self._ticket(ticket, now)
+                case PutBreach(breach=breach, new=new):
+                    self._breach(breach, new, now)
                 case PutDelivery(delivery=delivery):
                     self.deliveries[delivery.key] = delivery
                     if delivery.state is not Sending.SENDING:
@@ -78,8 +82,24 @@ class Ledger:
         run = ticket.run if ticket is not None else None
         if run is None or not run.running or run.next_at is None or run.number != entry.data["run"] or by_hand:
             return
+        if run.waiting:  # for opening hours, which a rise in priority ends
+            return
         if entry.at < run.next_at:
             self.violated("I3", entry.at, f"T-{entry.ticket}: a step was told {run.next_at - entry.at} µs early")
+
+    def _entry(self, entry: Entry) -> None:
+        self.timeline[entry.ticket].append(entry)
+        self._trace.update(entry.hash.encode())
+        if entry.what in RARE:
+            self.faults[entry.what] += 1
+
+    def _breach(self, breach: Breach, new: bool, now: Instant) -> None:
+        name = (breach.ticket, breach.clock, breach.version, breach.share)
+        if new == (name in self.breaches):
+            self.violated("SLA", now, f"{name} is {'doubled' if new else 'changed before it was there'}")
+        if new and breach.observed_at < breach.due_at:
+            self.violated("SLA", now, f"{name} is on record before it happened")
+        self.breaches[name] = breach
 
     def _ticket(self, ticket: Ticket, now: Instant) -> None:
         before = self.tickets.get(ticket.id)
@@ -97,20 +117,23 @@ class Ledger:
             self.answered_at[ticket.id] = now
 
     # ---- the channel was called
-    def sends(self, message: Message, ticket: int, now: Instant) -> None:
-        """An attempt begins."""
-        self.sent[message.key] += 1
-        row = self.deliveries.get(message.key)
+    def sends(self, message: Message, now: Instant) -> None:
+        """An attempt begins: of one delivery, or of several in one message."""
+        for key in (message.key, *message.others):
+            self._sends(key, now)
+            if self.taken[key] and not message.possible_repeat:
+                self.violated("I3", now, f"{key} is a repeat and does not say so")
+
+    def _sends(self, key: str, now: Instant) -> None:
+        self.sent[key] += 1
+        row = self.deliveries.get(key)
         if row is None or row.state is not Sending.SENDING:
-            self.violated("I3", now, f"{message.key} is sent while its row says {row.state if row else 'nothing'}")
-        answered = self.answered_at.get(ticket)
-        if message.purpose is Purpose.PAGE and answered is not None and answered < now:
-            self.violated("I5", now, f"{message.key} pages a ticket answered {now - answered} µs before")
-        if self.sent[message.key] > 1 + self.excused[message.key]:
-            self.violated("I3", now, f"{message.key} is sent {self.sent[message.key]} times without need")
-        self.open.add(message.key)
-        if self.taken[message.key] and not message.possible_repeat:
-            self.violated("I3", now, f"{message.key} is a repeat and does not say so")
+            self.violated("I3", now, f"{key} is sent while its row says {row.state if row else 'nothing'}")
+        elif row.purpose is Purpose.PAGE and (answered := self.answered_at.get(row.ticket, now)) < now:
+            self.violated("I5", now, f"{key} pages a ticket answered {now - answered} µs before")
+        if self.sent[key] > 1 + self.excused[key]:
+            self.violated("I3", now, f"{key} is sent {self.sent[key]} times without need")
+        self.open.add(key)
 
     def excuse(self, key: str) -> None:
         """The attempt did not end with a committed success: another is right."""
@@ -145,3 +168,46 @@ class Ledger:
                 self.violated("I3", now, f"T-{ticket.id} is open and its escalation was forgotten")
             elif run.running and (run.next_at is None or run.next_at < now - 30_000_000):
                 self.violated("I3", now, f"T-{ticket.id} has a step overdue since {run.next_at}")
+
+    def judge_promises(self, promised: Mapping[str, Mapping[str, int]], now: Instant) -> None:
+        """What is on record of each live ticket is what its timeline says of its clocks, and nothing else.
+
+        The clocks are read off the timeline's words here, by another way than the daemon's.
+        """
+        for ticket in self.tickets.values():
+            if ticket.status not in LIVE:
+                continue
+            standing = {
+                (clock, share)
+                for (number, clock, _, share), one in self.breaches.items()
+                if number == ticket.id and one.superseded_at is None
+            }
+            for clock, allowed in promised.get(ticket.priority, {}).items():
+                used = _used(self.timeline[ticket.id], clock, now)
+                for share in (50, 100):
+                    over = used - allowed * share // 100
+                    if abs(over) > 30_000_000 and (over > 0) != ((clock, share) in standing):
+                        what = f"T-{ticket.id} has used {used} of {allowed} µs to {clock}, and {share} % is "
+                        known = "not on record" if over > 0 else "on record"
+                        self.violated("SLA", now, what + known)
+
+
+def _used(entries: Iterable[Entry], clock: str, now: Instant) -> int:
+    """For how long a clock has run, from what the timeline says in words."""
+    answers = {What.ACKNOWLEDGED, What.PARTLY, What.HELD}
+    used, since, answered, held = 0, None, False, False
+    for entry in entries:
+        what = entry.what
+        if clock == "respond" and what in answers:
+            answered = True
+        held = (held or what == What.HELD) and what not in {
+            What.RELEASED, What.ACKNOWLEDGED, What.ESCALATED, What.RESOLVED, What.REOPENED, What.TOLD,
+        }  # fmt: skip
+        stops = answered or what == What.RESOLVED or (clock == "resolve" and held)
+        if since is not None and stops:
+            used, since = used + entry.at - since, None
+        elif since is None and not stops and what in {
+            What.OPENED, What.REOPENED, What.RELEASED, What.ACKNOWLEDGED, What.ESCALATED, What.TOLD,
+        }:  # fmt: skip
+            since = entry.at
+    return used if since is None else used + now - since

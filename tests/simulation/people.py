@@ -45,8 +45,8 @@ class Channel:
     async def send(self, message: Message) -> str:
         """One attempt, with the fate that the seed gives it."""
         self._life.check()
-        ticket = int(message.ticket["id"][2:])
-        self._ledger.sends(message, ticket, self._now())
+        self._ledger.sends(message, self._now())
+        keys = (message.key, *message.others)
         chance = self._chances.random
         fate = "taken" if self._chances.healed else chance.choices(
             ["taken", "again", "refused", "lost", "lost after all", "hangs", "dies", "dies after"],
@@ -56,10 +56,16 @@ class Channel:
         self._life.check()
         if fate != "taken":
             self._ledger.faults[f"channel: {fate}"] += 1
-            self._ledger.excuse(message.key)
+            for key in keys:
+                self._ledger.excuse(key)
         if fate in {"taken", "lost after all", "dies after"}:
-            self._ledger.taken[message.key] += 1
-            self._got(message, ticket)
+            for key in keys:
+                self._ledger.taken[key] += 1
+                self._ledger.faults["bundled"] += len(keys) > 1
+                if ticket := self._ledger.deliveries[key].ticket:
+                    self._got(message, ticket)
+                else:
+                    self._ledger.faults["handoff"] += 1
         match fate:
             case "again":
                 raise ConnectorError("451 greylisted", permanent=False)

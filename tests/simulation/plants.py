@@ -3,10 +3,11 @@
 The one law: a plant changes one thing that keeps a promise, at its one place, and nothing of the judge.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import rules.decide
+import rules.response.promises
 import rules.samples
 from daemon.app import Daemon
 from rules.case import Case
@@ -36,10 +37,13 @@ def _mark_before_send(world: World) -> None:
         telling = daemon.outbox._telling
         send = telling.attempt
 
-        async def marked_first(delivery: Delivery, ticket: Ticket) -> Delivered:
-            done = Delivered(delivery.key, delivery.attempt, "delivered")
+        async def marked_first(
+            delivery: Delivery, ticket: Ticket | None, others: Sequence[tuple[Delivery, Ticket | None]] = ()
+        ) -> Delivered:
+            keys = tuple((one.key, one.attempt) for one, _ in others)
+            done = Delivered(delivery.key, delivery.attempt, "delivered", others=keys)
             await daemon.ingest.submit(done)
-            await send(delivery, ticket)
+            await send(delivery, ticket, others)
             return done
 
         telling.attempt = marked_first  # type: ignore[method-assign]
@@ -71,10 +75,19 @@ def _time_goes_unnoticed(_world: World) -> None:
     rules.samples.looked = nothing
 
 
+def _promises_go_unjudged(_world: World) -> None:
+    def nothing(case: Case, ticket: Ticket) -> str:
+        del case, ticket
+        return "nothing"
+
+    rules.response.promises.fired = nothing
+
+
 PLANTS = (
     Plant("answer-before-commit", "I1", _answer_before_commit),
     Plant("mark-before-send", "I3", _mark_before_send),
     Plant("no generation check", "I5", _no_generation_check),
     Plant("time goes unnoticed", "verdict", _time_goes_unnoticed),
+    Plant("promises go unjudged", "SLA", _promises_go_unjudged),
     Plant("missing unique index", "I2", _missing_unique_index, replicas=2),
 )

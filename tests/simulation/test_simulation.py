@@ -32,7 +32,9 @@ WORKERS = max(1, min(os.cpu_count() or 1, 8))
 EXPECTED = (
     "crash before commit", "crash after commit", "commit reply lost", "disk full", "killed out of the blue",
     "late copy from the other Alertmanager", "channel: again", "channel: refused", "channel: lost",
-    "channel: lost after all", "channel: hangs", "channel: dies", "channel: dies after", "reload",
+    "channel: lost after all", "channel: hangs", "channel: dies", "channel: dies after", "reload", "bundled", "handoff",
+    "delivery_delayed", "waiting_for_hours", "escalation_changed", "acknowledged_in_part", "sla_breached",
+    "sla_corrected",
 )  # fmt: skip
 PR_SET_PDEATHSIG = 1
 TRACE = """

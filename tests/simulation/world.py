@@ -25,7 +25,7 @@ from daemon.store.errors import StoreUnavailableError
 from daemon.store.journal import Body
 from rules.commands import Answer, Denied
 from rules.events import Actor, Event, OpenRequested, Responded, SamplesReceived
-from rules.instants import HOUR, Instant, parse_instant
+from rules.instants import HOUR, MINUTE, Instant, parse_instant
 from rules.model import LIVE, Message
 from tests.simulation import probers
 from tests.simulation.faults import Chances, Crash, FaultyStore, Life, without_lock
@@ -34,6 +34,11 @@ from tests.simulation.people import Channel, People
 from tests.simulation.senders import Alertmanager
 from tests.simulation.virtual import VirtualClock, VirtualLoop
 
+PROMISED = {  # what POLICY promises in the end: priority -> clock -> µs
+    "P1": {"respond": 20 * MINUTE, "resolve": HOUR},
+    "P2": {"respond": 40 * MINUTE, "resolve": 2 * HOUR},
+    "P3": {"respond": 2 * HOUR, "resolve": 3 * HOUR},
+}
 START = parse_instant("2026-03-02T12:00:00Z")
 HEALING_S = 3_000.0  # the last stretch, in which nothing fails any more
 LABELS = [
@@ -46,15 +51,30 @@ POLICY = (
 version: 1
 contacts:
   - {id: amina, may: [acknowledge, hold, escalate, comment, open], reach: [{email: amina@example.test}]}
-  - {id: omar, may: [acknowledge, hold, escalate, comment, open], reach: [{email: omar@example.test}]}
-  - {id: duty, may: [acknowledge, comment], reach: [{email: duty@example.test}]}
+  - {id: omar, may: [acknowledge, hold, escalate, comment, open], reach: [{email: omar@example.test, bundle: 45s}]}
+  - {id: duty, may: [acknowledge, comment], reach: [{email: duty@example.test, throttle: 12/20m}]}
+  - {id: early, may: [acknowledge, comment], reach: [{email: early@example.test}]}
+  - {id: late, may: [acknowledge, comment], reach: [{email: late@example.test}]}
+schedules:
+  - {id: turns, rotations: [{who: [early, late], every: 1h, handoff: "12:30", from: 2026-03-01}]}
+calendars:
+  - {id: office, open: {mon: "14:00-16:00"}}
+sla:
+  - id: standard
+    targets:
+      P1: {respond: 20m, resolve: 1h}
+      P2: {respond: 40m, resolve: 2h}
+      P3: {respond: 2h, resolve: 3h}
+    warn_at: [50%, 100%]
 escalations:
   - id: main
     steps:
       - {notify: [contact:amina], wait: 5m}
-      - {notify: [contact:omar], wait: 7m}
-      - {notify: [contact:duty], wait: 9m}
+      - {notify: [contact:omar, contact:amina], wait: 7m, quorum: 2}
+      - {notify: [contact:duty, schedule:turns], wait: 9m}
     repeat: 1
+    on_policy_change: migrate
+    hold_until_open: {P3: office}
     last_resort: [contact:duty]
     last_resort_every: {P1: 15m, P2: 30m}
     acknowledge_expires: {P1: 40m, P2: 1h}
@@ -66,7 +86,10 @@ rules:
 """
     + probers.RULES
 )
-CALMER = POLICY.replace("value: 800", "value: 850").replace("for: 2m, keep", "for: 1m, keep")
+CALMER = (
+    POLICY.replace("value: 800", "value: 850").replace("for: 2m, keep", "for: 1m, keep")
+    .replace("wait: 7m", "wait: 6m").replace("P2: {respond: 40m", "P2: {respond: 30m")
+)  # fmt: skip
 
 
 @dataclass
@@ -294,8 +317,8 @@ class World:
         texts = (CALMER, POLICY)
         for number in range(1_000):
             await asyncio.sleep(self.random.expovariate(1 / 3_000))
-            if self.chances.healed:
-                return
+            if self.chances.healed and number % 2 == 0:
+                return  # with POLICY in force, by which all is judged
             (self.plan.folder / "policy.yaml").write_text(texts[number % 2])
             for replica in self.replicas:
                 if replica.daemon is not None and replica.life is not None and not replica.life.dead:
@@ -325,6 +348,7 @@ class World:
         finally:
             reader.close()
         self.ledger.judge(journal, now)
+        self.ledger.judge_promises(PROMISED, now)
         self._judge_probed(now)
 
     def _judge_probed(self, now: Instant) -> None:
