@@ -3,11 +3,14 @@
 The one law: the names here are the contract; they are added to, never changed.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from rules.instants import Instant, format_instant
-from rules.model import Entry, Series, Ticket, Verdict, Window
+from rules.instants import SECOND, Instant, format_instant, format_span
+from rules.model import Breach, Entry, Run, Series, Ticket, Verdict, Window
+from rules.policy import Policy
+from rules.response import sla
+from rules.response.clocks import CLOCKS
 
 DIGITS_MAX = 18
 
@@ -57,9 +60,16 @@ def sample_json(window: Window) -> dict[str, Any]:
     }
 
 
-def ticket_json(ticket: Ticket, alerts: Iterable[Series | Window] = ()) -> dict[str, Any]:
-    """A ticket."""
-    run = ticket.run
+def ticket_json(
+    ticket: Ticket,
+    alerts: Iterable[Series | Window] = (),
+    clocks: Sequence[sla.Clock] = (),
+    plans: Mapping[str, str] | None = None,
+) -> dict[str, Any]:
+    """A ticket. `clocks`: what was promised for it, as judged at the moment of which this speaks.
+
+    `plans`: the digest of each escalation of the policy; without it, whether a run is pinned to another text is null.
+    """
     return {
         "id": ticket_id(ticket.id),
         "kind": ticket.kind,
@@ -84,24 +94,75 @@ def ticket_json(ticket: Ticket, alerts: Iterable[Series | Window] = ()) -> dict[
         "resolved_by": ticket.resolved_by,
         "closed_at": _time(ticket.closed_at),
         "reopened": ticket.reopened,
-        "escalation": None if ticket.escalation is None and run is None else {
-            "policy": run.policy if run else ticket.escalation,
-            "run": run.number if run else 0,
-            "round": run.round + 1 if run else 0,
-            "step": (run.step + 1 if run.step >= 0 else "last_resort") if run else 0,
-            "running": run.running if run else False,
-            "paused": run.paused if run else False,
-            "next_at": _time(run.next_at) if run else None,
-            "notified": [{"contact": told.contact, "by": told.kind} for told in ticket.told],
-        },
+        "escalation": _escalation_json(ticket, plans),
         "storm": ticket.storm,
-        "sla": None,
+        "sla": sla_json(clocks),
         "links": {
             "predecessor": ticket_id(ticket.predecessor) if ticket.predecessor else None,
             "successor": ticket_id(ticket.successor) if ticket.successor else None,
         },
         "timeline": {"entries": ticket.entries, "head": ticket.head},
     }  # fmt: skip
+
+
+def ticket_now(policy: Policy, ticket: Ticket, now: Instant, alerts: Iterable[Series | Window] = ()) -> dict[str, Any]:
+    """A ticket as it stands now under a policy."""
+    return ticket_json(ticket, alerts, sla.judge(policy, policy.rule(ticket.rule), ticket, now), policy.plans)
+
+
+def _escalation_json(ticket: Ticket, plans: Mapping[str, str] | None) -> dict[str, Any] | None:
+    """How far it came. `plan` names the text that the run goes by; `pinned`: the policy reads otherwise by now."""
+    run = ticket.run
+    if run is None and ticket.escalation is None:
+        return None
+    plan = run.plan if run else ""
+    return {
+        "policy": run.policy if run else ticket.escalation,
+        "plan": plan or None,
+        "pinned": plans.get(run.policy) != plan if run and plan and plans is not None else None,
+        "run": run.number if run else 0,
+        "round": run.round + 1 if run else 0,
+        "step": _step(run),
+        "running": run.running if run else False,
+        "paused": run.paused if run else False,
+        "waiting": run.waiting if run else False,
+        "since": _time((run.since or None) if run else None),
+        "next_at": _time(run.next_at) if run else None,
+        "acknowledgers": list(ticket.acknowledgers),
+        "notified": [{"contact": told.contact, "by": told.kind} for told in ticket.told],
+    }
+
+
+def _step(run: Run | None) -> int | str:
+    if run is None:
+        return 0
+    return run.step + 1 if run.step >= 0 else "last_resort"
+
+
+def sla_json(clocks: Sequence[sla.Clock]) -> dict[str, Any] | None:
+    """What was promised, by clock; a clock for which nothing is promised is null. None: nothing is promised at all."""
+    if not clocks:
+        return None
+    shown = {one.clock: sla.view(one) for one in clocks}
+    return {"id": clocks[0].sla, **{name: shown.get(name) for name in CLOCKS}}
+
+
+def breach_json(breach: Breach) -> dict[str, Any]:
+    """A share of an SLA's time that passed: a warning below 100, a breach from there."""
+    return {
+        "ticket": ticket_id(breach.ticket),
+        "clock": breach.clock,
+        "share": breach.share,
+        "priority": breach.priority,
+        "sla": breach.sla,
+        "version": breach.version,
+        "due_at": format_instant(breach.due_at),
+        "observed_at": format_instant(breach.observed_at),
+        "overrun": format_span(breach.overrun // SECOND * SECOND),
+        "cause": breach.cause,
+        "superseded_at": _time(breach.superseded_at),
+        "superseded_by": breach.superseded_by or None,
+    }
 
 
 def entry_json(entry: Entry) -> dict[str, Any]:
