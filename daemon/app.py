@@ -17,6 +17,7 @@ from daemon import __version__, own
 from daemon.auth import Auth
 from daemon.batch import Writer
 from daemon.clock import Clock, SystemClock
+from daemon.clock_watch import ClockWatch
 from daemon.config import Settings
 from daemon.entries import EntryLog
 from daemon.executor import Executor, Inline, OwnedThread
@@ -142,6 +143,7 @@ class Daemon:
         keep("timers", self.timers.run)
         keep("outbox", self.outbox.run)
         keep("health", partial(self.health.beat, self.notify))
+        keep("clock", ClockWatch(self.clock, self._tell_policy).run)
         keep("store ping", partial(self.health.ping, self.executor, self.store))
         if self.mailroom is not None:
             keep("mail", self.mailroom.run)

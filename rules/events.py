@@ -32,7 +32,10 @@ class SamplesReceived(Noun, frozen=True):
 
 
 class PolicyLoaded(Noun, frozen=True):
-    """A policy has come into force, at start or by a reload: what stands is judged anew by it."""
+    """A policy has come into force, at start or by a reload: what stands is judged anew by it.
+
+    Also when the machine's clock was set back: what waits for a time is judged by the time that it is now.
+    """
 
     version: str
 

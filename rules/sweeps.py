@@ -216,6 +216,7 @@ def _reviewed(case: Case, number: int) -> None:
     if ticket is None:
         return
     ticket = replanning.adopt(case, ticket)
+    ticket = escalation.rearm(case, ticket)
     ticket = escalation.reconsider(case, ticket, "the policy was loaded")
     promises.review(case, ticket)
 

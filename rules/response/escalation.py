@@ -243,6 +243,24 @@ def expect_follow_up(case: Case, ticket: Ticket) -> None:
         case.schedule_for(ticket, ACK_EXPIRES, case.now + span, gravity(ticket.priority))
 
 
+def rearm(case: Case, ticket: Ticket) -> Ticket:
+    """What began by a clock that was ahead, and was set right since, waits from now: not until that clock's time."""
+    if ticket.acknowledged_at is not None and ticket.acknowledged_at > case.now:
+        expect_follow_up(case, ticket)
+    run = ticket.run
+    plan = plan_of(case, run) if run is not None and run.running and run.since > case.now else None
+    if run is None or plan is None:
+        return ticket
+    next_at = case.now + wait_of(plan, ticket, run)
+    ticket = case.edit(ticket, run=replace(run, since=case.now, next_at=next_at))
+    ticket = case.record(
+        ticket, What.RESUMED, f"the clock was set back: the next step follows at {format_instant(next_at)}",
+        data={"policy": run.policy},
+    )  # fmt: skip
+    schedule(case, ticket)
+    return ticket
+
+
 def timer_fired(case: Case, ticket: Ticket, due_at: int) -> str:
     """The wait of the running step is over; that it still runs is what the timer's generation says."""
     run = ticket.run

@@ -182,7 +182,7 @@ def _named(case: Case, ticket: Ticket, one: Judged) -> Breach | None:
 
 
 def _corrected(case: Case, ticket: Ticket, one: Judged) -> Ticket:
-    why = "something else is promised now: the priority, the target or its calendar has changed"
+    why = _why(case, ticket, one)
     if (breach := _named(case, ticket, one)) is not None:
         case.add(PutBreach(replace(breach, superseded_at=case.now, superseded_by=why), new=False))
     return case.record(
@@ -191,9 +191,17 @@ def _corrected(case: Case, ticket: Ticket, one: Judged) -> Ticket:
     )  # fmt: skip
 
 
+def _why(case: Case, ticket: Ticket, one: Judged) -> str:
+    if any((clock.clock, clock.version) == (one.clock, one.version) for clock in _clocks(case, ticket)):
+        return "it has not passed: the machine's clock was ahead when it was put on record"
+    return "something else is promised now: the priority, the target or its calendar has changed"
+
+
 def _restored(case: Case, ticket: Ticket, one: Judged) -> Ticket:
     if (breach := _named(case, ticket, one)) is not None:
-        case.add(PutBreach(replace(breach, superseded_at=None, superseded_by=""), new=False))
+        observed = min(breach.observed_at, case.now)  # by a clock that was ahead it was seen in the future
+        again = replace(breach, superseded_at=None, superseded_by="", observed_at=observed)
+        case.add(PutBreach(replace(again, overrun=max(0, observed - breach.due_at)), new=False))
     return case.record(
         ticket, What.CORRECTED, f"{one.share}% of the {_NOUNS.get(one.clock, one.clock)} time counts again",
         data={"clock": one.clock, "share": one.share, "version": one.version},

@@ -8,10 +8,11 @@ A share of the time allowed has passed from the very instant at which that much 
 instant is late. Inside a calendar is who opened in [open, close).
 """
 
+from collections.abc import Mapping
 from functools import lru_cache
 from typing import Any, Final
 
-from rules.instants import SECOND, Instant, Span, format_instant, format_span
+from rules.instants import MINUTE, SECOND, Instant, Span, format_instant, format_span
 from rules.model import Judged, Noun, Ticket
 from rules.policy import Allowance, Allowed, Policy, Rule, Sla, digest_of
 from rules.response.calendar import Hours
@@ -19,6 +20,7 @@ from rules.response.clocks import CLOCKS, PAUSED, RESPOND, RUNNING, Stretch, cou
 
 WHOLE: Final = 100  # percent: from here on a share is a breach, below it is a warning
 VERSIONS_KEPT: Final = 1_024
+SLACK: Final[Span] = MINUTE  # a clock is set back by less now and then, and nothing is superseded for that
 
 BREACHED: Final = "breached"
 MET: Final = "met"
@@ -133,7 +135,7 @@ def next_at(clocks: list[Clock]) -> Instant | None:
 
 def news(judged: tuple[Judged, ...], clocks: list[Clock]) -> News:
     """What a judgement adds to the record, and which entries of it hold no longer or hold again."""
-    versions = {(one.clock, one.version) for one in clocks}
+    versions = {(one.clock, one.version): one for one in clocks}
     known = {(one.clock, one.version, one.share): one for one in judged}
     told = {(one.clock, one.share) for one in judged}
     passed, restored = [], []
@@ -146,9 +148,18 @@ def news(judged: tuple[Judged, ...], clocks: list[Clock]) -> News:
                 restored.append(before)
     return News(
         passed=tuple(passed),
-        superseded=tuple(one for one in judged if not one.superseded and (one.clock, one.version) not in versions),
+        superseded=tuple(one for one in judged if not one.superseded and not _stands(one, versions)),
         restored=tuple(restored),
     )
+
+
+def _stands(one: Judged, clocks: Mapping[tuple[str, str], Clock]) -> bool:
+    """Whether an entry of the record holds: its version does, and so much was used.
+
+    That much can be unused again only where the machine's clock was ahead when it was put on record.
+    """
+    clock = clocks.get((one.clock, one.version))
+    return clock is not None and clock.allowed * one.share // WHOLE - clock.used <= SLACK
 
 
 def view(clock: Clock) -> dict[str, Any]:

@@ -124,6 +124,8 @@ def _hold(case: Case, ticket: Ticket, event: Responded) -> Answer:
         return Denied(400, "until must be a time in the future", "until")
     if not event.note.strip():
         return Denied(400, "a hold needs a note that says why", "note")
+    if (ticket.held_until, ticket.held_why) == (event.until, event.note[:NOTE_MAX]):
+        return Done(ticket, changed=False, note=f"T-{ticket.id} is on hold until then already")
     if ticket.status is Status.ACKNOWLEDGED:
         case.cancel(subject_of_ticket(ticket.id), escalation.ACK_EXPIRES)
     back = ticket.held_from if ticket.status is Status.ON_HOLD else ticket.status

@@ -252,11 +252,3 @@ def test_what_resolves_by_itself_is_neither_late_nor_answered() -> None:
     world.clears()
     world.forward(5 * HOUR)
     assert on_record(world) == []
-
-
-def test_maintenance_starting_mid_step_holds_pages_and_the_clock_goes_on() -> None:
-    world = World(within(respond=4 * HOUR))
-    world.fires()
-    world.says("amina", "comment", note="planned work follows")
-    world.forward(HOUR)
-    assert world.ticket().judge_at == START + 3 * HOUR

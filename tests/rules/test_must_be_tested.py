@@ -39,6 +39,58 @@ def test_created_exactly_at_open_at_close_and_a_second_either_side(at: Instant, 
     assert world.ticket().judge_at == world.now + allowed
 
 
+# ---------------------------------------------------------------- a clock that was ahead, and is set right
+def test_a_wall_clock_6_hours_ahead_and_right_again_does_not_silence_an_escalation_for_6_hours() -> None:
+    world = World(a_policy())
+    world.fires(severity="critical")
+    world.forward(MINUTE)
+    world.now += 6 * HOUR
+    world.forward(0)
+    assert paged(world) == ["amina", "omar"]
+    world.now -= 6 * HOUR
+    world.load(world.policy)  # as the daemon does when it sees that the clock was set back
+    world.forward(10 * MINUTE)
+    assert paged(world) == ["amina", "omar", "duty"]
+
+
+def test_a_breach_put_on_record_by_a_clock_6_hours_ahead_is_superseded_when_the_answer_came_in_time() -> None:
+    world = World(within(20 * MINUTE))
+    world.fires(severity="warning")
+    world.forward(MINUTE)
+    world.now += 6 * HOUR
+    world.forward(0)
+    assert standing(world) == [("respond", 75), ("respond", 100)]
+    world.now -= 6 * HOUR
+    world.forward(MINUTE)
+    assert world.says("omar", "acknowledge").changed
+    world.forward(HOUR)
+    assert standing(world) == []
+    assert all("clock was ahead" in one.superseded_by for one in world.breaches.values())
+
+
+def test_an_acknowledgement_by_a_clock_that_was_ahead_expires_in_its_time() -> None:
+    world = World(a_policy())
+    world.fires(severity="critical")
+    world.now += 6 * HOUR
+    world.says("omar", "acknowledge")
+    world.now -= 6 * HOUR
+    world.load(world.policy)
+    world.forward(HOUR)
+    assert "acknowledgement_expired" in world.told()
+
+
+def test_the_same_hold_twice_is_harmless() -> None:
+    world = World(a_policy())
+    world.fires(severity="critical")
+    world.forward(6 * MINUTE)
+    until = world.now + HOUR
+    assert world.says("amina", "hold", note="vendor", until=until).changed
+    world.forward(SECOND)
+    assert not world.says("amina", "hold", note="vendor", until=until).changed
+    world.forward(SECOND)
+    assert [what for _, what, _ in world.sent].count("answered") == 1, "omar is told once"
+
+
 # ---------------------------------------------------------------- a wall clock that jumps
 def test_a_wall_clock_6_hours_ahead_takes_one_step_and_makes_no_storm() -> None:
     world = World(within(20 * MINUTE))
