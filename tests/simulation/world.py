@@ -56,7 +56,7 @@ contacts:
   - {id: early, may: [acknowledge, comment], reach: [{email: early@example.test}]}
   - {id: late, may: [acknowledge, comment], reach: [{email: late@example.test}]}
 schedules:
-  - {id: turns, rotations: [{who: [early, late], every: 1h, handoff: "12:30", from: 2026-03-01}]}
+  - {id: turns, rotations: [{who: [early, late], every: 3h, handoff: "13:30", from: 2026-03-01}]}
 calendars:
   - {id: office, open: {mon: "14:00-16:00"}}
 sla:
@@ -145,6 +145,7 @@ class World:
         ]
         await asyncio.sleep(self.plan.hours * 3_600 - HEALING_S)
         self.chances.healed = True
+        await self._tuned(POLICY)  # by which all is judged
         await asyncio.sleep(HEALING_S)
         self.manager.stop()
         self.people.stop()
@@ -317,13 +318,16 @@ class World:
         texts = (CALMER, POLICY)
         for number in range(1_000):
             await asyncio.sleep(self.random.expovariate(1 / 3_000))
-            if self.chances.healed and number % 2 == 0:
-                return  # with POLICY in force, by which all is judged
-            (self.plan.folder / "policy.yaml").write_text(texts[number % 2])
-            for replica in self.replicas:
-                if replica.daemon is not None and replica.life is not None and not replica.life.dead:
-                    self.ledger.faults["reload"] += 1
-                    await replica.daemon.reload()
+            if self.chances.healed:
+                return
+            await self._tuned(texts[number % 2])
+
+    async def _tuned(self, text: str) -> None:
+        (self.plan.folder / "policy.yaml").write_text(text)
+        for replica in self.replicas:
+            if replica.daemon is not None and replica.life is not None and not replica.life.dead:
+                self.ledger.faults["reload"] += 1
+                await replica.daemon.reload()
 
     async def _fate(self) -> None:
         """Now and then a process just dies, wherever it is."""
