@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from hashlib import sha256
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
 from msgspec import to_builtins
 from msgspec.json import encode
@@ -19,9 +19,6 @@ from rules.model import PRIORITIES, Labels, Priority
 from rules.recurrence import Cron
 from rules.response.feeds import Feed
 from rules.templates import Template
-
-if TYPE_CHECKING:
-    from rules.response.calendar import Book
 
 CATCH_ALL: Final = "catch-all"
 MAX_OPEN: Final = 100  # live tickets of a rule before a storm ticket takes the rest
@@ -390,13 +387,6 @@ class Policy:
     def plans(self) -> Mapping[str, str]:
         """The digest of each escalation, by id: equal as long as it reads the same."""
         return {name: digest_of(one) for name, one in self.escalations.items()}
-
-    @cached_property
-    def book(self) -> "Book":
-        """The calendars, to be asked when somebody is in."""
-        from rules.response.calendar import Book  # noqa: PLC0415 - it is made of this file's calendars
-
-        return Book(self.calendars)
 
     def sla_for(self, rule: Rule | None) -> Sla | None:
         """By rule, else the default."""

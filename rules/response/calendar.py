@@ -9,7 +9,7 @@ from midnight again), and the special openings, which win over everything. Of a 
 first counts, and one that it skips is the first instant after. What is not found within a horizon is not there.
 """
 
-from collections.abc import Callable, Collection, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass
 from datetime import date
 from functools import cached_property, lru_cache
@@ -101,30 +101,6 @@ def holidays_problem(holidays: Holidays) -> str | None:
     if not known:
         return f"country {country} has no subdivisions with holidays of their own; leave {shown(subdivision)} out"
     return f"country {country} has no subdivision {shown(subdivision)}{meant_or_list(subdivision, known)}"
-
-
-class Book:
-    """The calendars of one policy, asked by their ids. An unknown id is a KeyError: a policy's references resolve."""
-
-    def __init__(self, calendars: Mapping[str, Calendar]) -> None:
-        """Nothing is worked out before it is asked for."""
-        self._calendars = calendars
-        self._hours: dict[str, Hours] = {}
-
-    def hours(self, name: str) -> "Hours":
-        """A calendar by id."""
-        found = self._hours.get(name)
-        if found is None:
-            found = self._hours[name] = Hours(self._calendars[name])
-        return found
-
-    def is_open(self, name: str, at: Instant) -> bool:
-        """See `is_open` of this file."""
-        return self.hours(name).is_open(at)
-
-    def opens(self, name: str, at: Instant) -> Instant | None:
-        """See `opens` of this file."""
-        return self.hours(name).opens(at)
 
 
 class Hours:

@@ -15,7 +15,7 @@ from typing import Any, Final
 from rules.instants import MINUTE, SECOND, Instant, Span, format_instant, format_span
 from rules.model import Judged, Noun, Ticket
 from rules.policy import Allowance, Allowed, Policy, Rule, Sla, digest_of
-from rules.response.calendar import Hours
+from rules.response.calendar import Hours, hours_of
 from rules.response.clocks import CLOCKS, PAUSED, RESPOND, RUNNING, Stretch, course
 
 WHOLE: Final = 100  # percent: from here on a share is a breach, below it is a warning
@@ -222,7 +222,7 @@ def _judged(policy: Policy, sla: Sla, ticket: Ticket, promised: Promised, now: I
 
 def _hours(policy: Policy, sla: Sla) -> Hours | None:
     """The hours in which working time is counted; None: always open."""
-    return policy.book.hours(sla.calendar) if sla.calendar is not None else None
+    return hours_of(policy.calendars[sla.calendar]) if sla.calendar is not None else None
 
 
 def _between(hours: Hours | None, since: Instant, until: Instant) -> Span:

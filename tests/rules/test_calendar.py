@@ -12,12 +12,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from rules.instants import DAY, HOUR, MINUTE, SECOND, Instant, Span, format_instant, parse_instant
-from rules.policy import Calendar, Holidays, Policy
+from rules.policy import Calendar, Holidays
 from rules.response.calendar import (
     HORIZON,
     Hours,
     after_open,
     holidays_problem,
+    hours_of,
     intervals,
     is_open,
     longest_closure,
@@ -312,16 +313,13 @@ def test_the_longest_closure_is_found() -> None:
     assert longest_closure(eid, utc("2026-03-18T08:00"), utc("2026-03-18T09:00")) is None
 
 
-def test_equal_calendars_are_asked_apart_and_one_policy_keeps_its_own() -> None:
+def test_calendars_of_one_id_are_asked_apart_and_what_was_worked_out_of_one_is_kept() -> None:
     one, other = office(), office(closed={day("2026-03-04"): "Painters"})
     noon = utc("2026-03-04T10:00")
     assert (is_open(one, noon), is_open(other, noon), is_open(one, noon)) == (True, False, True)
-    policy = Policy(calendars={"office": other})
-    assert policy.book is policy.book
-    assert policy.book.hours("office") is policy.book.hours("office")
-    assert (policy.book.is_open("office", noon), policy.book.opens("office", noon)) == (False, utc("2026-03-05T07:00"))
-    with pytest.raises(KeyError):
-        policy.book.opens("nowhere", noon)
+    assert opens(other, noon) == utc("2026-03-05T07:00")
+    assert hours_of(one) is hours_of(one)
+    assert hours_of(one) is not hours_of(other)
 
 
 # ---- against brute force
