@@ -328,7 +328,6 @@ class Delivery(Noun, frozen=True):
     reference: str = ""  # what the provider called it
     error: str = ""
     confirmed: bool = False  # the provider has had its final word
-    lead: str = ""  # the key of the delivery in whose message it was sent, where that is another
 
 
 class Breach(Noun, frozen=True):

@@ -92,21 +92,20 @@ def due(case: Case, event: DeliveryDue) -> Answer:
     method = pacing.paced(case.policy, delivery.key)
     others: list[tuple[Delivery, Ticket | None]] = []
     if method is not None:
-        until = pacing.not_before(case, method, delivery)
+        passes = pacing.passes(delivery, ticket)
+        until = None if passes else pacing.not_before(case, method, delivery)
         if until is not None and method.throttle is not None:
             return _delay(case, ticket, delivery, until, pacing.words(method.throttle))
         pacing.counted(case, method, delivery)
-        for other in pacing.company(case, delivery):
+        for other in [] if passes else pacing.company(case, delivery):
             beside = case.ticket(other.ticket)
             if _fit(case, beside, other) is None:
-                others.append((_mark(case, other, lead=delivery.key), beside))
+                others.append((_mark(case, other), beside))
     return Attempt(_mark(case, delivery), ticket, tuple(others))
 
 
-def _mark(case: Case, delivery: Delivery, lead: str = "") -> Delivery:
-    return _put(
-        case, delivery, state=Sending.SENDING, attempt=delivery.attempt + 1, deadline_at=case.now + DEADLINE, lead=lead
-    )
+def _mark(case: Case, delivery: Delivery) -> Delivery:
+    return _put(case, delivery, state=Sending.SENDING, attempt=delivery.attempt + 1, deadline_at=case.now + DEADLINE)
 
 
 def _delay(case: Case, ticket: Ticket | None, delivery: Delivery, until: Instant, why: str) -> Answer:
@@ -126,8 +125,8 @@ def _fit(case: Case, ticket: Ticket | None, delivery: Delivery) -> str | None:
         _put(case, delivery, state=Sending.WITHDRAWN, error=why)
         _record(case, ticket, delivery, What.WITHDRAWN, f"not sent to {delivery.contact} by {delivery.kind}: {why}")
         return f"withdrawn: {why}"
-    quiet = delivery.purpose in {Purpose.PAGE, Purpose.PROMISE} and ticket is not None
-    if quiet and ticket is not None and (until := _held_until(case, ticket)) is not None:
+    quiet = delivery.purpose in {Purpose.PAGE, Purpose.PROMISE}
+    if ticket is not None and quiet and (until := _held_until(case, ticket)) is not None:
         _put(case, delivery, due_at=until)
         return f"not before {format_instant(until)}: its ticket is quiet until then"
     return None

@@ -4,14 +4,17 @@ The one law: they delay and never drop; P1 passes both. A row stays a row: it is
 itself, and only shares a message with the one that leads.
 """
 
+from typing import Final
+
 from rules.case import Case
 from rules.commands import PutPace
-from rules.instants import Instant, format_span
-from rules.model import Delivery, Pace, Sending
-from rules.policy import Method, Policy, Throttle
+from rules.instants import MINUTE, Instant, Span, format_span
+from rules.model import Delivery, Pace, Sending, Ticket
+from rules.policy import Method, Policy, Throttle, gravity
 from rules.response.telling import PASSES, method_of
 
-TOGETHER_MAX = 20  # deliveries of one message
+TOGETHER_MAX: Final = 20  # deliveries of one message
+ASKED_EVERY: Final[Span] = 1 * MINUTE
 
 
 def paced(policy: Policy, key: str) -> Method | None:
@@ -20,13 +23,23 @@ def paced(policy: Policy, key: str) -> Method | None:
     return method if method is not None and (method.bundle or method.throttle is not None) else None
 
 
+def passes(delivery: Delivery, ticket: Ticket | None) -> bool:
+    """Whether it waits for nothing: its ticket is a P1, or was one when it was decided."""
+    return PASSES in {delivery.gravity, gravity(ticket.priority) if ticket is not None else 0}
+
+
 def not_before(case: Case, method: Method, delivery: Delivery) -> Instant | None:
-    """When throttling lets the next message go to this address; None: now."""
+    """When to ask throttling again; None: the next message may go to this address now.
+
+    Long waits are asked again meanwhile, as the ticket may have become a P1.
+    """
     throttle = method.throttle
-    if throttle is None or delivery.gravity == PASSES:
+    if throttle is None:
         return None
     sent = _recent(case, delivery, throttle)
-    return sent[-throttle.at_most] + throttle.per if len(sent) >= throttle.at_most else None
+    if len(sent) < throttle.at_most:
+        return None
+    return min(sent[-throttle.at_most] + throttle.per, case.now + ASKED_EVERY)
 
 
 def words(throttle: Throttle) -> str:
@@ -49,8 +62,6 @@ def _recent(case: Case, delivery: Delivery, throttle: Throttle) -> tuple[Instant
 
 def company(case: Case, delivery: Delivery) -> list[Delivery]:
     """Others that wait for the same address, and would be due by now if they did not wait for each other."""
-    if delivery.gravity == PASSES:
-        return []
     found: list[Delivery] = []
     for key in case.state.beside.get(delivery.key, ()):
         other = case.state.deliveries.get(key)

@@ -98,7 +98,8 @@ def at_once(contact: Contact, priority: str) -> list[Method]:
 
 def joined(case: Case, ticket: Ticket, what: str) -> Ticket:
     """A new problem has joined a ticket: whoever has acknowledged it did not know of this one."""
-    if ticket.status is not Status.ACKNOWLEDGED or case.now < ticket.joined_at:
+    told_of = ticket.joined_at - JOINED_EVERY <= case.now < ticket.joined_at  # else the clock was ahead
+    if ticket.status is not Status.ACKNOWLEDGED or told_of:
         return ticket
     contact = case.policy.contacts.get(ticket.acknowledged_by or "")
     if contact is None or not contact.active:

@@ -123,6 +123,19 @@ def test_p1_passes_throttling() -> None:
     assert len([one for one in world.pages() if one == ("0s", "amina")]) == 4
 
 
+def test_a_page_that_is_throttled_goes_within_a_minute_when_its_ticket_becomes_a_p1() -> None:
+    world = World(reached_by(throttle=Throttle(1, DAY)))
+    world.fires(instance="first", severity="warning")
+    world.forward(SECOND)
+    world.fires(instance="second", severity="warning")
+    world.forward(2 * MINUTE)
+    assert world.pages() == [("0s", "amina")]
+    world.says("amina", "priority", 2, impact="site", urgency="high")
+    world.forward(MINUTE)
+    assert [who for _, who in world.pages()] == ["amina", "amina"]
+    assert world.told(2).count("delivery_delayed") == 1, "said once, however often it was asked again"
+
+
 # ---------------------------------------------------------------- opening hours
 def office_hours(respond: Allowed | None = None, **more: object) -> Policy:
     """P3 waits for the office; the answer is promised within `respond`."""

@@ -188,7 +188,7 @@ def full_nouns() -> tuple[Series, Instance, Ticket, Entry, Timer, Delivery]:
         replace(
             a_delivery(1), state=Sending.SENDING, attempt=2, deadline_at=T0 + 30, possible_repeat=True,
             reference="<id@example.test>", error="451 later", tier="L2", note="75 % of the time é", bundled=2 * MINUTE,
-            confirmed=True, lead="T-1/1/0/0/amina/sms",
+            confirmed=True,
         ),
     )  # fmt: skip
 
