@@ -1,10 +1,12 @@
-"""What rules cost by themselves: loading 10,000, finding one among them, one sample's step.
+"""What rules cost by themselves: loading 10,000, finding one among them, one sample's step, one deadline.
 
 The one law: each is a ratio to a bare limit taken in the same moments: the C loader alone, ten rules, one dict update.
+A deadline has no bare limit; its bound is a time.
 """
 
 import time
 from collections.abc import Callable
+from functools import partial
 from statistics import median
 from typing import Final
 
@@ -12,10 +14,12 @@ import yaml
 
 from rules.case import Case
 from rules.events import SamplesReceived
-from rules.instants import SECOND, parse_instant
+from rules.instants import DAY, HOUR, SECOND, parse_instant
 from rules.language import LanguageKinds, load
 from rules.matching import RuleIndex
 from rules.model import Sample
+from rules.policy import Calendar, Holidays
+from rules.response.calendar import after_open
 from rules.samples import received
 from rules.state import State
 from rules.tickets.identity import Router
@@ -24,6 +28,7 @@ from tests.bench.measures import Bench, Verdict, tell
 RULES: Final = 10_000
 FEW: Final = 10
 TURNS: Final = 7
+YEARS: Final = 20
 START: Final = parse_instant("2026-03-01T00:00:00Z")
 KINDS: Final = LanguageKinds(sources=("alertmanager", "probe", "heartbeat"))
 
@@ -125,16 +130,33 @@ def stepping() -> float:
     return ratio(step, bare)
 
 
+def deadlines() -> list[float]:
+    """Milliseconds of one deadline each, 24 working hours on, over 20 years with holidays; no day is known yet."""
+    week = (*(((9 * HOUR, 17 * HOUR),),) * 4, (), *(((9 * HOUR, 17 * HOUR),),) * 2)
+    took = []
+    for number in range(YEARS * 12):
+        office = Calendar("office", "Africa/Tripoli", week, Holidays("LY"))
+        opened = START + number * 365 * DAY // 12 + number * HOUR
+        after_open(office, opened, 24 * HOUR)  # the holidays of its years, which a policy works out once
+        fresh = Calendar("office", "Africa/Tripoli", week, Holidays("LY"))
+        took.append(timed(partial(after_open, fresh, opened, 24 * HOUR)) * 1e3)
+    return took
+
+
 def rulework(bench: Bench) -> None:
-    """All three."""
+    """All four."""
     tell("loading 10,000 rules")
     found = loading()
     tell("finding one rule among 10,000")
     among = finding()
     tell("stepping one sample")
     step = stepping()
+    tell("deadlines over 20 years of holidays")
+    took = sorted(deadlines())
+    bench.report.facts.append(("the slowest of so many deadlines", took[-1], "ms"))
     bench.report.verdicts += [
         Verdict("10,000 rules load, to the C loader alone", found, 3, "x"),
         Verdict("the rules of an alert among 10,000, to those among 10", among, 3, "x"),
         Verdict("one sample's step, to one dict update", step, 100, "x"),
+        Verdict("a deadline on a calendar with 20 years of holidays, median", median(took), 1, "ms"),
     ]

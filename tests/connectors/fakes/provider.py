@@ -1,6 +1,7 @@
 """What the fake providers of chat share: they listen on loopback, remember, and press buttons as a person would."""
 
 import contextlib
+from abc import ABC, abstractmethod
 from collections.abc import AsyncIterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, ClassVar, Self
@@ -45,7 +46,7 @@ class Seen:
 
 
 @dataclass
-class Provider:
+class Provider(ABC):
     """A provider's memory. `callback_url` is what the operator has configured there."""
 
     kind: ClassVar[str]
@@ -70,30 +71,31 @@ class Provider:
         finally:
             await server.shutdown(0)
 
+    @abstractmethod
     async def handle(self, request: web.BaseRequest) -> web.StreamResponse:
-        raise NotImplementedError
+        """One request of the notifier's."""
 
     @property
+    @abstractmethod
     def options(self) -> dict[str, Any]:
         """What `[section]` says so that the notifier speaks to this."""
-        raise NotImplementedError
 
     @property
+    @abstractmethod
     def texts(self) -> list[str]:
         """What people read, oldest first."""
-        raise NotImplementedError
 
+    @abstractmethod
     def buttons(self, number: int = -1) -> list[str]:
         """The actions that the buttons of a message offer."""
-        raise NotImplementedError
 
+    @abstractmethod
     def pressed(self, action: str, user: str, at_s: int, number: int = -1) -> Pressed:
         """The request that a press makes. Raises LookupError where the message has no such button."""
-        raise NotImplementedError
 
+    @abstractmethod
     def forged(self, action: str, user: str, at_s: int, number: int = -1) -> Pressed:
         """The same press, from somebody who does not know the secret."""
-        raise NotImplementedError
 
     async def deliver(self, pressed: Pressed) -> Seen:
         """Makes the request, and shows the person what came of it."""
@@ -104,8 +106,9 @@ class Provider:
             body = await answer.read()
             return Seen(answer.status, self.shows(pressed, answer.status, body) if answer.status == 200 else "")
 
+    @abstractmethod
     def shows(self, pressed: Pressed, status: int, body: bytes) -> str:
-        raise NotImplementedError
+        """What the person gets to see of an answer to their press."""
 
     async def press(self, action: str, user: str, at_s: int, number: int = -1) -> Seen:
         """A person presses."""
