@@ -34,6 +34,7 @@ class Status(StrEnum):
     CLOSED = "closed"
 
 
+NOTE_CHARS_MAX: Final = 2_000  # of a sample's note
 LIVE: Final = (Status.OPEN, Status.ACKNOWLEDGED, Status.ON_HOLD)  # a tuple: it compares, where a set would hash
 
 
@@ -97,6 +98,14 @@ class Alert(Noun, frozen=True):
 Point = tuple[Instant, float | None]  # a raw value and its own time; None: the sample lacked the field
 
 
+class SampleMark(StrEnum):
+    """Why the values of a sample are not to be judged."""
+
+    NONE = ""  # they are
+    OWN_NETWORK = "own_network"  # whoever looked was cut off itself: nothing is known of what it looked at
+    GONE = "gone"  # nobody looks there any more: the series has ended
+
+
 class Sample(Noun, frozen=True):
     """One probe result or heartbeat, as its source connector read it. `fingerprint` identifies the label set."""
 
@@ -104,6 +113,8 @@ class Sample(Noun, frozen=True):
     labels: Labels
     at: Instant  # its own time
     fields: Mapping[str, float]
+    note: str = ""  # what people are to read: why a probe failed, or what a job said; NOTE_CHARS_MAX at most
+    mark: SampleMark = SampleMark.NONE
 
 
 class Window(Noun, frozen=True):
@@ -120,6 +131,8 @@ class Window(Noun, frozen=True):
     fields: Mapping[str, float] = field(default_factory=dict)  # of the newest sample
     expected: bool = False  # nothing was heard yet: it stands for a heartbeat that is awaited
     version: int = 0  # raised by each write; a stale write is refused by the store
+    note: str = ""  # of the newest sample
+    mark: SampleMark = SampleMark.NONE  # of the newest sample; the points are those of the samples before it
 
 
 class Reading(Noun, frozen=True):

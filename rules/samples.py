@@ -1,7 +1,8 @@
 """Samples: from a probe result or a heartbeat to its instance's verdict.
 
 The one law: raw values are kept, not verdicts, so that a changed threshold judges them anew; each sample is judged by
-its own time, and what comes twice, out of order or in too many series changes nothing and is counted by name.
+its own time, and what comes twice, out of order or in too many series changes nothing and is counted by name. A
+marked sample has nothing to judge: the points stay as they are, and `votes` says what the mark means.
 
 A verdict passes: the condition (threshold, N of M), no data, quorum, flapping; then the machine takes it.
 """
@@ -19,7 +20,7 @@ from rules.events import SamplesReceived
 from rules.instances import Evidence
 from rules.instants import HOUR, Instant, Span
 from rules.matching import all_hold
-from rules.model import LIVE, Instance, Labels, Phase, Point, Reading, Sample, Verdict, Window
+from rules.model import LIVE, Instance, Labels, Phase, Point, Reading, Sample, SampleMark, Verdict, Window
 from rules.policy import Rule
 from rules.state import WINDOWS_MAX
 from rules.tickets.identity import Route, dedup_labels, key_of
@@ -29,7 +30,7 @@ from rules.votes import Vote
 LOOK_WITHIN: Final[Span] = HOUR
 _GRAVEST: Final = (
     "opened", "reopened", "joined", "held", "suppressed", "would_open", "pending", "open", "recovering", "resolved",
-    "taken", "repeat", "out_of_order", "duplicate", "too_many_series",
+    "own_network", "gone", "taken", "repeat", "out_of_order", "duplicate", "too_many_series",
 )  # fmt: skip
 
 
@@ -52,6 +53,8 @@ def _one(case: Case, heard_at: Instant, sample: Sample, route: Route, tickets: d
     condition = rule.condition
     if condition is None:
         return "unmatched"
+    if sample.mark:
+        return _marked(case, heard_at, sample, route, condition, tickets)
     key = route.key
     windows = case.windows(key)
     old = windows.get(sample.fingerprint)
@@ -61,7 +64,8 @@ def _one(case: Case, heard_at: Instant, sample: Sample, route: Route, tickets: d
     if old is not None:
         if at <= old.at and not old.expected:
             return "duplicate" if at == old.at else "out_of_order"
-        if old.judged == condition.digest or old.judged[:ORIGIN] == condition.digest[:ORIGIN]:
+        same = old.judged == condition.digest or old.judged[:ORIGIN] == condition.digest[:ORIGIN]
+        if same and old.mark is not SampleMark.GONE:
             points = old.points
         version = old.version + 1
     elif len(windows) >= WINDOWS_MAX:
@@ -72,27 +76,58 @@ def _one(case: Case, heard_at: Instant, sample: Sample, route: Route, tickets: d
     verdict = condition.judge(points, sample.labels, at)
     window = Window(
         key, sample.fingerprint, sample.labels, at, heard_at, points, verdict, condition.digest, sample.fields, False,  # noqa: FBT003 - by position: it costs a third
-        version,
+        version, sample.note,
     )  # fmt: skip
     case.put_window(window)
     before = case.instance(key)
-    if before is None:
-        instance = Instance(key=key, rule=rule.id, labels=route.labels, group_key=route.group_key)
-    elif before.rule != rule.id:
-        instance = replace(before, rule=rule.id)  # it was renamed
-    elif (
-        before.phase is Phase.OK and verdict is not Verdict.BAD and route.plain and len(windows) == 1
-        and old is not None and before.look_at is not None and before.blind_at is None
+    if (
+        before is not None and before.rule == rule.id and before.phase is Phase.OK and verdict is not Verdict.BAD
+        and route.plain and len(windows) == 1 and old is not None and before.look_at is not None
+        and before.blind_at is None
     ):  # fmt: skip
         return "taken"  # all is well, and goes on: nearly always, so nothing else is looked at
+    return _moved(case, rule, route, window, at, tickets)
+
+
+def _moved(case: Case, rule: Rule, route: Route, mine: Window | None, at: Instant, tickets: dict[int, None]) -> str:
+    """Evaluate the instance of a route and put what it became."""
+    before = case.instance(route.key)
+    if before is None:
+        instance = Instance(key=route.key, rule=rule.id, labels=route.labels, group_key=route.group_key)
+    elif before.rule != rule.id:
+        instance = replace(before, rule=rule.id)  # it was renamed
     else:
         instance = before
-    after, word = evaluate(case, rule, instance, window, at)
+    after, word = evaluate(case, rule, instance, mine, at)
     if after is not before:
         case.put_instance(instances.written(after, instance), instance.phase)
     if after.ticket is not None:
         tickets[after.ticket] = None
     return word
+
+
+def _marked(
+    case: Case, heard_at: Instant, sample: Sample, route: Route, condition: Condition, tickets: dict[int, None]
+) -> str:
+    """Take a sample without a value: its series is heard of, and that is all that is known of it."""
+    key, at = route.key, sample.at
+    windows = case.windows(key)
+    old = windows.get(sample.fingerprint)
+    if old is not None and at <= old.at and not old.expected:
+        return "duplicate" if at == old.at else "out_of_order"
+    if old is None:
+        if sample.mark is SampleMark.GONE:
+            return "gone"  # nothing was ever known of it
+        if len(windows) >= WINDOWS_MAX:
+            return "too_many_series"
+        old = Window(key, sample.fingerprint, sample.labels, at, heard_at, judged=condition.digest)
+    case.put_window(
+        replace(
+            old, at=at, heard_at=heard_at, mark=sample.mark, note=sample.note, expected=False, version=old.version + 1
+        )
+    )
+    word = _moved(case, route.rule, route, None, case.now, tickets)
+    return str(sample.mark) if word in {"taken", "repeat", "open", "pending"} else word
 
 
 # ---------------------------------------------------------------- one evaluation
@@ -111,14 +146,15 @@ def evaluate(case: Case, rule: Rule, instance: Instance, mine: Window | None, at
     else:
         vote = votes.voted(case, rule, condition, instance, windows)
         instance = blindness.seen(case, rule, instance, vote)
-        if vote.blind and rule.no_data is not None and rule.no_data.then == "hold":
+        if vote.held or (vote.blind and rule.no_data is not None and rule.no_data.then == "hold"):
             if instance.phase is Phase.OPEN:  # what it depends on may be known, though nothing is of itself
                 instance = instances.linked(case, instance, rule, at)
-            return case.look_at(instance, blindness.look_by(rule, instance)), "taken"
+            due = [one for one in (blindness.look_by(rule, instance), vote.next) if one is not None]
+            return case.look_at(instance, min(due, default=None)), "taken"
     verdict, before = vote.verdict, instance
     if rule.flap is not None or instance.states:
         instance, verdict = _flapped(case, rule, instance, verdict, at, spoken=mine is not None)
-    reading = _reading(rule, condition, mine or _worst(windows))
+    reading = _reading(rule, condition, mine or _worst(windows), spoken=mine is not None)
     instance, word = _driven(case, rule, instance, verdict, Evidence(at, reading), mine, settled=vote.settled)
     if instance.flapping:
         flapping.told(case, before, instance, at)
@@ -180,14 +216,22 @@ def _reached(rule: Rule, instance: Instance, newest: Instant) -> bool:
             return False
 
 
-def _reading(rule: Rule, condition: Condition, window: Window | None) -> Reading | None:
-    """What a ticket is made from. Which of several reported it is no label of the problem."""
+def _reading(rule: Rule, condition: Condition, window: Window | None, *, spoken: bool) -> Reading | None:
+    """What a ticket is made from. Which of several reported it is no label of the problem.
+
+    What the newest sample says in words is the annotation `note`; and the description, unless time alone has opened.
+    """
     if window is None:
         return None
-    labels = window.labels
+    labels, note = window.labels, window.note
     if rule.quorum is not None and rule.quorum.by in labels:
+        note = f"{labels[rule.quorum.by]}: {note}" if note else ""
         labels = {name: value for name, value in labels.items() if name != rule.quorum.by}
-    return Reading(labels, value=condition.value(window.points), fields=window.fields)
+    value = condition.value(window.points)
+    if not note:
+        return Reading(labels, value=value, fields=window.fields)
+    annotations = {"note": note, "description": note} if spoken else {"note": note}
+    return Reading(labels, annotations, value, window.fields)
 
 
 def _worst(windows: Mapping[str, Window]) -> Window | None:

@@ -1,7 +1,10 @@
 """What all series of an instance say together: no data, and quorum.
 
 The one law: a series that has been silent for too long no longer reports; what its silence means is `no_data`'s to say.
-Without a quorum any bad series is bad and all clear are clear; with one, each value of its label counts once.
+Without a quorum any bad series is bad and all clear are clear; with one, each value of its label counts once. Of a
+series whose newest sample is marked own_network nothing is known for as long as it is heard of: it keeps what it said,
+cannot help a quorum to open, and where nobody else can say anything nothing moves, whatever `no_data` says. One that is
+gone counts no more; with the last of them the instance is clear.
 """
 
 from collections.abc import Mapping
@@ -9,8 +12,8 @@ from typing import NamedTuple
 
 from rules.case import Case
 from rules.conditions.base import ORIGIN, Condition
-from rules.instants import Instant
-from rules.model import Instance, Verdict, Window
+from rules.instants import Instant, Span
+from rules.model import Instance, SampleMark, Verdict, Window
 from rules.policy import Quorum, Rule
 
 
@@ -30,6 +33,7 @@ class Vote(NamedTuple):
     since: Instant = 0  # blind since when
     next: Instant | None = None  # when this may change though nothing comes
     settled: bool = False  # the verdict is silence's, or time's: it needs no further sample to go on
+    held: bool = False  # whoever would know was cut off: nothing moves
 
 
 def deadline_of(case: Case, rule: Rule, window: Window, *, blind: bool = False) -> Instant | None:
@@ -45,26 +49,33 @@ def deadline_of(case: Case, rule: Rule, window: Window, *, blind: bool = False) 
 
 def voted(case: Case, rule: Rule, condition: Condition, instance: Instance, windows: Mapping[str, Window]) -> Vote:
     """The vote of an instance's windows now."""
-    every = [one for one in windows.values() if not one.expected] or list(windows.values())
+    there = [one for one in windows.values() if one.mark is not SampleMark.GONE]
+    if not there and windows:
+        return Vote(Verdict.CLEAR, settled=True)
+    every = [one for one in there if not one.expected] or there
     if condition.timed:
         return _timed(case, condition, every)
     fresh: list[Report] = []
     silent: list[Report] = []
+    cut_off: list[Report] = []
     for one in every:
         deadline = deadline_of(case, rule, one, blind=instance.blind_at is not None)
         report = Report(one, verdict_of(condition, one), case.now if deadline is None else deadline)
-        (fresh if deadline is None or case.now < deadline else silent).append(report)
+        heard = deadline is None or case.now < deadline
+        (silent if not heard else cut_off if one.mark is SampleMark.OWN_NETWORK else fresh).append(report)
     then = "hold" if rule.no_data is None else rule.no_data.then
     if rule.quorum is not None:
-        vote = _quorate(case, rule.quorum, fresh, silent, then)
+        vote = _quorate(case, rule.quorum, fresh, silent, cut_off, then)
         ever = {one.labels.get(rule.quorum.by, "") for one in every} if vote.settled and then == "open" else ()
         return _awaiting(case, rule, instance, vote) if ever and len(ever) < rule.quorum.min_reporting else vote
     last = [one.verdict for one in silent]
+    if not fresh and cut_off:
+        return _cut_off(case, cut_off)
     if not fresh:
         return _silent(then, last, max([one.until for one in silent], default=case.now))
     held = last if then == "hold" else [Verdict.BAD if then == "open" else Verdict.CLEAR] * len(last)
-    verdict = _together([*[one.verdict for one in fresh], *held])
-    return Vote(verdict, next=_ahead(case, fresh), settled=bool(last) and then == "open")
+    verdict = _together([one.verdict for one in (*fresh, *cut_off)] + held)
+    return Vote(verdict, next=_ahead(case, [*fresh, *cut_off]), settled=bool(last) and then == "open")
 
 
 def _ahead(case: Case, fresh: list[Report]) -> Instant | None:
@@ -101,25 +112,50 @@ def _silent(then: str, last: list[Verdict], since: Instant) -> Vote:
 
 def _timed(case: Case, condition: Condition, every: list[Window]) -> Vote:
     """Verdicts that time changes: judged now, and again when the next is due."""
-    verdicts = [condition.judge(one.points, one.labels, max(case.now, one.at)) for one in every]
-    due = [when for one in every if (when := condition.due(one.points, case.now)) is not None]
+    verdicts: list[Verdict] = []
+    due: list[Instant] = []
+    for one in every:
+        unheard = _unheard(case, condition, one)
+        verdicts.append(condition.judge(one.points, one.labels, max(case.now - unheard, one.at)))
+        if (when := condition.due(one.points, case.now - unheard)) is not None:
+            due.append(when + unheard)
     return Vote(_together(verdicts) if verdicts else Verdict.BETWEEN, next=min(due, default=None), settled=True)
 
 
-def _quorate(case: Case, quorum: Quorum, fresh: list[Report], silent: list[Report], then: str) -> Vote:
+def _cut_off(case: Case, cut_off: list[Report]) -> Vote:
+    """Whoever would know cannot see: nothing moves, until they see again or count as silent."""
+    return Vote(Verdict.BETWEEN, blind=True, since=case.now, next=_ahead(case, cut_off), held=True)
+
+
+def _unheard(case: Case, condition: Condition, window: Window) -> Span:
+    """How long ticketd was down while this series was awaited: what was due then may have been said to nobody."""
+    down, started = case.state.down_at, case.state.started_at
+    if window.heard_at >= started or down >= started:
+        return 0
+    due = condition.due(window.points, window.at)
+    return started - down if due is not None and due > down else 0
+
+
+def _quorate(
+    case: Case, quorum: Quorum, fresh: list[Report], silent: list[Report], cut_off: list[Report], then: str
+) -> Vote:
     """Each value of the label counts once, the worst that it says; too few that report are blind."""
     voices: dict[str, Verdict] = {}
     for one in fresh:
         name = one.window.labels.get(quorum.by, "")
         voices[name] = one.verdict if name not in voices else _together([voices[name], one.verdict])
+    if len(voices) < quorum.min_reporting and cut_off:
+        return _cut_off(case, cut_off)
     if len(voices) < quorum.min_reporting:
         return _silent(then, [], _lost(case, quorum, [*fresh, *silent]))
     bad = sum([verdict is Verdict.BAD for verdict in voices.values()])
     not_clear = sum([verdict is not Verdict.CLEAR for verdict in voices.values()])
+    unseen = {one.window.labels.get(quorum.by, "") for one in cut_off if one.verdict is not Verdict.CLEAR}
+    not_clear += len(unseen - voices.keys())  # what they last called bad is not known to be over
     verdict = (
         Verdict.BAD if bad >= quorum.at_least else Verdict.CLEAR if not_clear < quorum.at_least else Verdict.BETWEEN
     )
-    return Vote(verdict, next=_ahead(case, fresh))
+    return Vote(verdict, next=_ahead(case, [*fresh, *cut_off]))
 
 
 def _awaiting(case: Case, rule: Rule, instance: Instance, vote: Vote) -> Vote:

@@ -11,12 +11,16 @@ from typing import Any, Final
 from rules import dependencies, flapping
 from rules.case import Case
 from rules.instants import SECOND, Instant, Span, format_instant, format_span
-from rules.model import LIVE, Instance, Labels, Phase, Verdict, Window
+from rules.model import LIVE, Instance, Labels, Phase, SampleMark, Verdict, Window
 from rules.policy import Policy, Rule
 from rules.response.oncall import turns
 from rules.state import Bond, Concerns, State
 from rules.tickets.identity import dedup_labels, group_key_of, key_of
 
+_MARKED: Final[Mapping[SampleMark, str]] = {
+    SampleMark.OWN_NETWORK: ", cut off itself: what it said before stands",
+    SampleMark.GONE: ", and nobody looks there any more",
+}
 SERIES_MAX: Final = 50  # of one instance, told one by one
 OTHERS_MAX: Final = 20
 TOLD_MAX: Final = 5
@@ -218,13 +222,14 @@ class _Asking:
             which = ", ".join(f"{name}={value}" for name, value in sorted(one.labels.items()) if name not in self.dedup)
             for name, value, verdict in condition.tell(one.points, one.labels, at):
                 note = f"{which}: {heard}" if which else heard
+                note += _MARKED.get(one.mark, "") + (f"; {one.note}" if one.note else "")
                 yield Gate(name, value, "bad", _holds(verdict), note, series=which or "the only one")
         if len(windows) > SERIES_MAX:
             yield Gate("series", f"{len(windows)}", note=f"the first {SERIES_MAX} are told here")
 
     def _fresh(self) -> list[Window]:
         rule = self.rule
-        windows = [one for one in self.windows if not one.expected]
+        windows = [one for one in self.windows if not one.expected and not one.mark]
         if rule.no_data is None:
             return windows
         return [one for one in windows if self.now - one.heard_at < rule.no_data.after]
