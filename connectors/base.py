@@ -1,8 +1,8 @@
 """What a connector is: the protocols, their errors, and how kinds are found.
 
-The one law: a kind is one file in `sources/` or `notifiers/`, named after the kind, holding one class `Connector`
-whose `Options` (a pydantic model) are its settings, their defaults, their documentation and their validation. Nothing
-else lists the kinds: `load` finds them. A file whose name begins with an underscore is no kind.
+The one law: a kind is one file in `sources/`, `notifiers/`, `probes/` or `discoveries/`, named after the kind, holding
+one class `Connector` whose `Options` (a pydantic model) are its settings, their defaults, their documentation and their
+validation. Nothing else lists the kinds: `load` finds them. A file whose name begins with an underscore is no kind.
 
 Options forbid unknown keys and never show their input in an error. A secret is a field of type `SecretStr`; for a
 field `NAME` of that type the configuration also takes `NAME_file`, reads that file and hands over its text, so that
@@ -14,7 +14,7 @@ from __future__ import annotations
 import importlib
 import pkgutil
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cache, lru_cache
 from typing import TYPE_CHECKING, Any, ClassVar, Final, Protocol
@@ -27,12 +27,15 @@ from rules.words import meant_or_list, shown
 if TYPE_CHECKING:
     from pydantic import BaseModel
 
+    from connectors.probing.base import Discovery, Probe
     from rules.instants import Instant, Span
     from rules.model import Alert, Message, Sample
 
 QUERY_MAX: Final = 100  # parameters of a query
 
 _PARAMETER: Final = re.compile(r"{\w+}")
+_PLAIN: Final = re.compile(r"[A-Za-z0-9_.~-]*")  # what percent-encoding leaves as it is
+_PLAIN_VALUE: Final = re.compile(r"[A-Za-z0-9_.~=:-]*")  # the same in a query's value
 
 
 class ConnectorError(Exception):
@@ -113,7 +116,8 @@ class Call:
 
 
 def _quoted(text: str, safe: str) -> str:
-    return quote(text, safe=safe, errors="replace")
+    plain = _PLAIN_VALUE if safe else _PLAIN
+    return text if plain.fullmatch(text) else quote(text, safe=safe, errors="replace")
 
 
 NO_CALL: Final = Call()  # of a source whose path has no parameters
@@ -271,21 +275,48 @@ class Kinds:
 
     sources: Mapping[str, type[Source]] = field(default_factory=dict)
     notifiers: Mapping[str, type[Notifier]] = field(default_factory=dict)
+    probes: Mapping[str, type[Probe]] = field(default_factory=dict)
+    discoveries: Mapping[str, type[Discovery]] = field(default_factory=dict)
 
 
-def _family(name: str) -> dict[str, Any]:
-    package = importlib.import_module(f"connectors.{name}")
-    return {
-        found.name: importlib.import_module(f"connectors.{name}.{found.name}").Connector
-        for found in sorted(pkgutil.iter_modules(package.__path__), key=lambda one: one.name)
-        if not found.name.startswith("_")
-    }
+class Family(Mapping[str, Any]):
+    """The kinds of one folder, each imported when it is first asked for: most daemons use a few of many."""
+
+    def __init__(self, name: str) -> None:
+        """`name`: of a folder of `connectors`."""
+        self._name = name
+        package = importlib.import_module(f"connectors.{name}")
+        found = (one.name for one in pkgutil.iter_modules(package.__path__))
+        self._names = tuple(sorted(one for one in found if not one.startswith("_")))
+
+    def __getitem__(self, kind: str) -> Any:
+        """The class. Raises KeyError when no file is called so."""
+        if kind not in self._names:
+            raise KeyError(kind)
+        return importlib.import_module(f"connectors.{self._name}.{kind}").Connector
+
+    def __contains__(self, kind: object) -> bool:
+        """Without importing it."""
+        return kind in self._names
+
+    def __iter__(self) -> Iterator[str]:
+        """The names, in alphabetical order."""
+        return iter(self._names)
+
+    def __len__(self) -> int:
+        """How many there are."""
+        return len(self._names)
 
 
 @cache
 def load() -> Kinds:
     """Every kind there is, found by file name."""
-    return Kinds(sources=_family("sources"), notifiers=_family("notifiers"))
+    return Kinds(
+        sources=dict(Family("sources")),
+        notifiers=dict(Family("notifiers")),
+        probes=Family("probes"),
+        discoveries=Family("discoveries"),
+    )
 
 
 # ---------------------------------------------------------------- what is parsed, and parsed again

@@ -7,6 +7,7 @@ configured. No reason holds a URL's path, query or password.
 
 import asyncio
 import re
+import ssl
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -138,6 +139,7 @@ class Client:
 
     sleep: Sleep = asyncio.sleep
     body_bytes_max: int = BODY_BYTES_MAX  # of an answer; the rest is cut
+    tls: ssl.SSLContext | None = field(default=None, repr=False)  # None: the system's certificates are trusted
     _session: aiohttp.ClientSession | None = field(default=None, repr=False)
 
     async def request(
@@ -191,6 +193,7 @@ class Client:
                     limit=CONNECTIONS_MAX,
                     limit_per_host=CONNECTIONS_TO_ONE_MAX,
                     resolver=ThreadedResolver(),
+                    ssl=True if self.tls is None else self.tls,
                 ),
                 cookie_jar=aiohttp.DummyCookieJar(),
                 headers={"User-Agent": "ticketd", "Accept-Encoding": "identity"},

@@ -1,0 +1,1 @@
+"""What kinds of probes share: their contract in `base`, and the formats that several of them read."""
