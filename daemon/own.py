@@ -54,6 +54,17 @@ def feed_failing(name: str, why: str, at: Instant) -> AlertsReceived:
     return AlertsReceived(source=SOURCE, sender=SOURCE, received_at=at, alerts=(alert,))
 
 
+def discovery_failing(probe: str, why: str, at: Instant) -> AlertsReceived:
+    """The targets of a probe cannot be found, `why` in a sentence; or they can again: ""."""
+    labels = {"alertname": "TicketdDiscoveryFailing", "probe": probe, "severity": "warning"}
+    annotations = {
+        "summary": f"the targets of probe {probe} cannot be found: it looks at those that were found last",
+        "description": why or "They are found again.",
+    }
+    alert = Alert(fingerprint(labels), bool(why), labels, annotations, at, None if why else at)
+    return AlertsReceived(source=SOURCE, sender=SOURCE, received_at=at, alerts=(alert,))
+
+
 def event_set_aside(event: str, at: Instant) -> AlertsReceived:
     """An event (of this kind) could not be decided: it is kept, and a person must look."""
     labels = {"alertname": "TicketdEventSetAside", "event": event, "severity": "critical"}
