@@ -92,8 +92,10 @@ lock: setup  ## renew uv.lock after a change in pyproject.toml
 	$(BIN)/uv lock
 
 docs: setup  ## write the language reference in docs/rules.md anew, from the code
-	@$(BIN)/python -c 'from pathlib import Path; from rules.language.reference import rewritten; \
-	  file = Path("docs/rules.md"); file.write_text(rewritten(file.read_text("utf-8")), "utf-8")'
+	@$(BIN)/python -c 'from pathlib import Path; from connectors.base import load; \
+	  from rules.language import LanguageKinds; from rules.language.reference import rewritten; \
+	  kinds = LanguageKinds(probes=load().probes, discoveries=load().discoveries); \
+	  file = Path("docs/rules.md"); file.write_text(rewritten(file.read_text("utf-8"), kinds), "utf-8")'
 
 clean:  ## remove what make made (stores are yours and stay)
 	rm -rf $(VENV) build dist .hypothesis .import_linter_cache .mypy_cache .pytest_cache .ruff_cache

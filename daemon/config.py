@@ -8,7 +8,6 @@ its own `Options` model, found by `connectors.base.load`: adding a kind edits no
 import re
 from collections.abc import Iterator, Mapping
 from functools import cache, cached_property
-from ipaddress import ip_address
 from pathlib import Path
 from typing import Annotated, Any, Final, Literal
 from urllib.parse import urlsplit
@@ -17,7 +16,6 @@ from pydantic import (
     AfterValidator,
     BaseModel,
     BeforeValidator,
-    ConfigDict,
     Field,
     SecretStr,
     ValidationError,
@@ -27,6 +25,7 @@ from pydantic import (
 
 from connectors.base import Kinds, Notifier, load
 from connectors.net import place
+from daemon.config_tables import Duration, Size, Table, is_loopback, many
 from daemon.keys import KeysError, read_keys
 from daemon.layers import (
     ConfigError,
@@ -37,48 +36,24 @@ from daemon.layers import (
     read_environment,
     read_file,
     read_secrets,
-    resolve_calendars,
-    resolve_rules,
+    resolve_paths,
     suggestion,
 )
-from rules.instants import DAY, HOUR, MINUTE, SECOND, parse_span
+from daemon.probe_settings import CredentialSettings, ProbingSettings, ReportSettings, doubts, unread
+from rules.instants import DAY, HOUR, MINUTE, SECOND
 
 __all__ = ["ConfigError", "Settings", "load_settings"]
 
 DEFAULT_LISTEN: Final = "127.0.0.1:9876"
 _NAME: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,63}")
 _LISTEN: Final = re.compile(r"(?P<host>\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9_.-]*):(?P<port>\d{1,5})", re.ASCII)
-_SIZE: Final = re.compile(r"(\d{1,18})(B|KB|MB|GB|TB|KiB|MiB|GiB|TiB)?", re.ASCII)
-_UNITS: Final = {
-    "B": 1, "KB": 10**3, "MB": 10**6, "GB": 10**9, "TB": 10**12,
-    "KiB": 1 << 10, "MiB": 1 << 20, "GiB": 1 << 30, "TiB": 1 << 40,
-}  # fmt: skip
 _STORES: Final = ("sqlite:///", "postgresql://")
-
-
-def _span(value: object) -> int:
-    if not isinstance(value, str):  # ValueError, as that is what pydantic turns into an error with a place
-        raise ValueError(  # noqa: TRY004
-            'must be a duration with its unit, such as "8s", "5m" or "35d"'
-        )
-    return parse_span(value)
-
-
-def _size(value: object) -> int:
-    found = _SIZE.fullmatch(value) if isinstance(value, str) else None
-    if found is None or (found[2] is None and found[1] != "0"):
-        raise ValueError('must be a size with its unit, such as "16MiB" or "2GiB"')
-    return int(found[1]) * _UNITS[found[2] or "B"]
 
 
 def _hash(value: str) -> str:
     if not re.fullmatch(r"[0-9a-fA-F]{64}", value, re.ASCII):
         raise ValueError("must be a SHA-256 of 64 hex digits, as `printf %s TOKEN | sha256sum` prints it")
     return value.lower()
-
-
-def _many(value: object) -> object:
-    return (value,) if isinstance(value, str) else value
 
 
 def _listen(value: str) -> str:
@@ -100,31 +75,14 @@ def _external(value: str) -> str:
     return value.rstrip("/")
 
 
-def _is_loopback(host: str) -> bool:
-    if host == "localhost":
-        return True
-    try:
-        return ip_address(host).is_loopback
-    except ValueError:
-        return False
-
-
 def _store(value: str) -> str:
     if not value.startswith(_STORES):
         raise ValueError("must be sqlite:///PATH or postgresql://HOST/DATABASE")
     return value
 
 
-Duration = Annotated[int, BeforeValidator(_span)]  # µs
-Size = Annotated[int, BeforeValidator(_size)]  # bytes
 Hash = Annotated[str, AfterValidator(_hash)]
-Hashes = Annotated[tuple[Hash, ...], BeforeValidator(_many), Field(max_length=8)]
-
-
-class Table(BaseModel):
-    """A table of config.toml: unknown keys are errors, values never change, secrets stay out of messages."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True, hide_input_in_errors=True)
+Hashes = Annotated[tuple[Hash, ...], BeforeValidator(many), Field(max_length=8)]
 
 
 class SenderSettings(Table):
@@ -202,7 +160,7 @@ class ImapSettings(Table):
 
     @model_validator(mode="after")
     def _safe(self) -> "ImapSettings":
-        if self.tls is False and not _is_loopback(self.host):
+        if self.tls is False and not is_loopback(self.host):
             raise ValueError(
                 "the password would travel readable to another machine: leave tls on, or set it to starttls"
             )
@@ -219,7 +177,7 @@ class MailSettings(Table):
     def _one(self) -> "MailSettings":
         if (self.imap is None) == (self.receiver is None):
             raise ValueError("give one of imap and receiver: replies come in one way")
-        if self.receiver is not None and not _is_loopback(self.receiver.rpartition(":")[0].strip("[]")):
+        if self.receiver is not None and not is_loopback(self.receiver.rpartition(":")[0].strip("[]")):
             raise ValueError(
                 "receiver must be on this machine, such as 127.0.0.1:2525: whoever reaches it is not asked who"
             )
@@ -250,7 +208,7 @@ class CalendarSettings(Table):
             parts = urlsplit(place(self.address))
             if "@" in urlsplit(self.address).netloc:
                 raise ValueError("url must not hold a password: give username and password_file")
-            if proves and parts.scheme != "https" and not _is_loopback(parts.hostname or ""):
+            if proves and parts.scheme != "https" and not is_loopback(parts.hostname or ""):
                 raise ValueError("the password or token would travel readable to another machine: use https")
         elif proves:
             raise ValueError("a file asks for no password and no token")
@@ -285,6 +243,9 @@ class Settings(Table):
     links: LinkSettings = LinkSettings()
     mail: MailSettings | None = None
     log: LogSettings = LogSettings()
+    credentials: dict[str, CredentialSettings] = Field(default_factory=dict, max_length=10_000)
+    probing: ProbingSettings = ProbingSettings()
+    report_to: ReportSettings | None = None
 
     @cached_property
     def host(self) -> str:
@@ -299,7 +260,7 @@ class Settings(Table):
     @cached_property
     def loopback(self) -> bool:
         """Whether only this machine can reach the daemon. A name other than localhost counts as outside."""
-        return _is_loopback(self.host)
+        return is_loopback(self.host)
 
     @cached_property
     def base_url(self) -> str:
@@ -329,6 +290,7 @@ class Settings(Table):
                 f"external_url is not set: {', '.join(called_back)} cannot call back at {self.base_url}, so that what"
                 " people press or reply there may not arrive"
             )
+        found += doubts(self.probing, self.report_to)
         return tuple(found)
 
     @property
@@ -383,8 +345,7 @@ def load_settings(
     if file is not None:
         read_file(layers, file)
         folder = file.parent
-        resolve_rules(layers, folder)
-        resolve_calendars(layers, folder)
+        resolve_paths(layers, model, folder)
     read_environment(layers, environ, model)
     for name, value in (overrides or {}).items():
         if value is not None:
@@ -412,8 +373,8 @@ def _note(layers: Layers, model: type[Settings], error: Any) -> None:
             table = model_of(annotation_at(model, path[:-1])) or model
             near = suggestion(str(path[-1]), keys_of(table))
             layers.problem(path, f'unknown key "{name}"{near}', at_key=True)
-        case "missing" if path in layers.unread:
-            pass
+        case "missing" | "value_error" if any(one[: len(path)] == path for one in layers.unread):
+            pass  # it follows from a file that could not be read, which has been said
         case "missing":
             layers.problem(path, f"{name} is missing", at_key=True)
         case "model_type" | "dict_type" | "model_attributes_type":
@@ -446,14 +407,15 @@ def _whole(settings: Settings, kinds: Kinds) -> Iterator[tuple[tuple[str, ...], 
             read_keys(settings.links.keys_file)
         except KeysError as error:
             yield ("links", "keys_file"), str(error)
+    yield from unread(settings.credentials, settings.report_to)
     yield from _proofs(settings)
 
 
 def _proofs(settings: Settings) -> Iterator[tuple[tuple[str, ...], str]]:
     """Names that are none, and one proof for two."""
     proofs: dict[str, str] = {}
-    named = (("calendars", settings.calendars), ("senders", settings.senders), ("tokens", settings.tokens))
-    for section, entries in named:
+    for section in ("calendars", "credentials", "senders", "tokens"):
+        entries: Mapping[str, Table] = getattr(settings, section)
         for name, entry in entries.items():
             if not _NAME.fullmatch(name):
                 yield (

@@ -129,21 +129,22 @@ def read_file(layers: Layers, file: Path) -> None:
     layers.places = Places(text)
 
 
-def resolve_rules(layers: Layers, folder: Path) -> None:
-    """Paths of rule files that the config file names are relative to its folder."""
-    rules = layers.values.get("rules")
-    if isinstance(rules, str):
-        rules = layers.values["rules"] = [rules]
-    if isinstance(rules, list):
-        layers.values["rules"] = [str(folder / one) if isinstance(one, str) else one for one in rules]
+def resolve_paths(layers: Layers, model: type[BaseModel], folder: Path) -> None:
+    """Paths that the config file names are relative to its folder. Those of `*_file` keys: see `read_secrets`."""
+    if isinstance(rules := layers.values.get("rules"), str):
+        layers.values["rules"] = [rules]
+    for _, table, fields in _tables(layers.values, model, ()):
+        for key, found in fields.items():
+            if _is_path(found.annotation) and not key.endswith("_file"):
+                match table.get(key):
+                    case str() as path:
+                        table[key] = str(folder / path)
+                    case list() as paths:
+                        table[key] = [str(folder / one) if isinstance(one, str) else one for one in paths]
 
 
-def resolve_calendars(layers: Layers, folder: Path) -> None:
-    """As are files of calendars."""
-    calendars = layers.values.get("calendars")
-    for one in calendars.values() if isinstance(calendars, dict) else ():
-        if isinstance(one, dict) and isinstance(file := one.get("file"), str):
-            one["file"] = str(folder / file)
+def _is_path(annotation: object) -> bool:
+    return annotation is Path or any(_is_path(one) for one in get_args(annotation))
 
 
 def read_environment(layers: Layers, environ: Mapping[str, str], model: type[BaseModel]) -> None:
@@ -253,8 +254,10 @@ def _origin(layers: Layers, path: KeyPath) -> str:
     return f"{layers.file}:{place.line}:{place.column}" if place else layers.file
 
 
-def _tables(value: object, annotation: object, path: KeyPath) -> Iterator[tuple[KeyPath, dict[str, Any], set[str]]]:
-    """Every table of the values with the model that it must fit."""
+def _tables(
+    value: object, annotation: object, path: KeyPath
+) -> Iterator[tuple[KeyPath, dict[str, Any], Mapping[str, FieldInfo]]]:
+    """Every table of the values with the fields of the model that it must fit."""
     if not isinstance(value, dict):
         return
     model = model_of(annotation)
@@ -262,7 +265,7 @@ def _tables(value: object, annotation: object, path: KeyPath) -> Iterator[tuple[
         keys = keys_of(model)
         for name, found in keys.items():
             yield from _tables(value.get(name), found.annotation, (*path, name))
-        yield path, value, set(keys)
+        yield path, value, keys
     elif get_origin(annotation) is dict:
         for name, inner in value.items():
             yield from _tables(inner, get_args(annotation)[1], (*path, name))

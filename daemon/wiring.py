@@ -5,7 +5,7 @@ The one law: functions from settings to objects; nothing is started here.
 
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 from pydantic import BaseModel, SecretBytes, SecretStr
 
@@ -13,6 +13,8 @@ from connectors.base import Kinds, Notifier
 from daemon import own
 from daemon.config import Settings
 from rules.language import LanguageKinds
+from rules.language.people import DiscoveryKind, ProbeKind
+from rules.policy import EVERYWHERE
 
 
 def make_notifiers(settings: Settings, kinds: Kinds) -> dict[str, Notifier]:
@@ -23,14 +25,24 @@ def make_notifiers(settings: Settings, kinds: Kinds) -> dict[str, Notifier]:
 def language_kinds(settings: Settings, kinds: Kinds) -> LanguageKinds:
     """What rule files may name under these settings."""
     configured: Mapping[str, Any] = settings.notifiers(kinds)
+    looks_only = settings.report_to is not None  # then it tells nobody, and the files may be those of the other daemon
     return LanguageKinds(
         sources=(*kinds.sources, own.SOURCE),  # its own troubles are alerts that rules can be about
         notifiers={name: kind.address_problem for name, kind in kinds.notifiers.items()},
         targets={
-            name: tuple(configured.get(name, ())) if kind.multiple else None for name, kind in kinds.notifiers.items()
+            name: tuple(configured.get(name, ())) if kind.multiple and not looks_only else None
+            for name, kind in kinds.notifiers.items()
         },
         calendars=tuple(settings.calendars),
-        unready=tuple(name for name, kind in kinds.notifiers.items() if name not in configured and not kind.multiple),
+        unready=()
+        if looks_only
+        else tuple(name for name, kind in kinds.notifiers.items() if name not in configured and not kind.multiple),
+        # A class whose Connector is a Probe is a ProbeKind, which mypy does not see through a protocol of classes.
+        probes=cast("Mapping[str, ProbeKind]", kinds.probes),
+        discoveries=cast("Mapping[str, DiscoveryKind]", kinds.discoveries),
+        credentials=tuple(settings.credentials),
+        commands=settings.probing.commands,
+        here=(settings.probing.location, EVERYWHERE, *([] if looks_only else [""])),
     )
 
 

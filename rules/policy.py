@@ -13,7 +13,7 @@ from msgspec import to_builtins
 from msgspec.json import encode
 
 from rules.conditions.base import Condition
-from rules.instants import HOUR, MINUTE, Instant, Span
+from rules.instants import HOUR, MINUTE, SECOND, Instant, Span
 from rules.matching import Matcher, RuleIndex, all_hold
 from rules.model import PRIORITIES, Labels, Priority
 from rules.recurrence import Cron
@@ -24,6 +24,7 @@ CATCH_ALL: Final = "catch-all"
 MAX_OPEN: Final = 100  # live tickets of a rule before a storm ticket takes the rest
 SAMPLED: Final = frozenset({"probe", "heartbeat"})  # sources of samples, where others bring alerts
 LAST_RESORT_EVERY: Final[Span] = 4 * HOUR
+EVERYWHERE: Final = "*"  # among a probe's locations
 CHANNELS: Final = frozenset({  # ways to a person that the language knows; those with a notifier can be sent
     "apprise", "email", "mattermost", "ntfy", "slack", "sms", "telegram", "voice", "webhook",
 })  # fmt: skip
@@ -162,6 +163,44 @@ class Rule:
         """Labels that never enter the default key: a change of one is the same problem, graver or milder."""
         names = {"severity", self.impact.label or "severity", self.urgency.label or "severity"}
         return frozenset(names if self.quorum is None else {*names, self.quorum.by})
+
+
+@dataclass(frozen=True, slots=True)
+class ProbeTarget:
+    """What a probe looks at, written as its kind writes it, and the labels that its samples get for it."""
+
+    target: str
+    labels: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Discovery:
+    """Where further targets of a probe are found. `options` is a value of that kind's `Options`."""
+
+    kind: str
+    options: object
+
+
+@dataclass(frozen=True, slots=True)
+class Probe:
+    """What ticketd looks at by itself. `options` is a value of the kind's `Options`, checked when the files were read.
+
+    `locations`: where it runs; (): at the daemon that keeps the tickets; EVERYWHERE among them: at every one.
+    `credentials`: a name in config.toml. `reference`: its targets tell a location's own failure from that of others.
+    """
+
+    id: str
+    kind: str
+    options: object
+    interval: Span = MINUTE
+    timeout: Span = 10 * SECOND
+    targets: tuple[ProbeTarget, ...] = ()
+    discoveries: tuple[Discovery, ...] = ()
+    labels: Mapping[str, str] = field(default_factory=dict)
+    locations: tuple[str, ...] = ()
+    credentials: str | None = None
+    reference: bool = False
+    template: str = ""  # holds {target}, which each target is put in for; "": targets are taken as they are
 
 
 @dataclass(frozen=True, slots=True)
@@ -382,6 +421,7 @@ class Policy:
     calendars: Mapping[str, Calendar] = field(default_factory=dict)
     slas: Mapping[str, Sla] = field(default_factory=dict)
     default_sla: str | None = None
+    probes: Mapping[str, Probe] = field(default_factory=dict)
 
     @cached_property
     def plans(self) -> Mapping[str, str]:

@@ -8,17 +8,18 @@ import re
 from collections.abc import Callable, Collection
 from functools import lru_cache
 from math import isfinite
-from typing import Annotated, Final, Generic, NamedTuple, TypeVar
+from typing import Annotated, Any, Final, Generic, NamedTuple, TypeVar
 from zoneinfo import ZoneInfo, available_timezones
 
 from pydantic import BaseModel, ConfigDict, Field, GetJsonSchemaHandler
 from pydantic.json_schema import JsonSchemaValue
 from pydantic_core import CoreSchema, core_schema
+from pydantic_core.core_schema import ValidationInfo
 
 from rules.instants import DAY, MINUTE, SECOND, Instant, Span, format_instant, parse_instant, parse_span
 from rules.localtime import Local, exists, instant_of, local_of
 from rules.matcher_syntax import parse_matcher
-from rules.matching import Matcher
+from rules.matching import Matcher, matcher
 from rules.model import PRIORITIES
 from rules.policy import ACTIONS, Allowed, Throttle
 from rules.recurrence import Cron
@@ -42,6 +43,7 @@ _LOCAL: Final = re.compile(r"([0-9]{4}-[0-9]{2}-[0-9]{2})[T ]([0-9]{2}:[0-9]{2})
 _MONTHS: Final = re.compile(r"([0-9]{1,3})mo", re.ASCII)
 _CLOCK: Final = re.compile(r"([0-9]{2}):([0-9]{2})", re.ASCII)
 WEEKDAYS: Final = ("mon", "tue", "wed", "thu", "fri", "sat", "sun")
+_WILD: Final = re.compile(r"[*?\[]")
 _LANGUAGE: Final = re.compile(r"[A-Za-z]{2,3}(-[A-Za-z0-9]{2,8})*")
 
 
@@ -71,6 +73,36 @@ class TextOf(Generic[T]):
     def __get_pydantic_json_schema__(self, _schema: CoreSchema, _handler: GetJsonSchemaHandler) -> JsonSchemaValue:
         """How editors see it."""
         return dict(self.schema)
+
+
+class Surroundings(NamedTuple):
+    """What a text may be about beyond itself: the context that pydantic hands to the texts that ask for it.
+
+    `folder`: of the file that holds the text, to its last slash, "" where the process stands; None: it is in none.
+    `credentials`: the names that config.toml has; None: they are not known, and any name may be right.
+    """
+
+    folder: str | None = ""
+    credentials: Collection[str] | None = None
+
+
+class TextAmong(TextOf[str]):
+    """A text whose value depends on its surroundings."""
+
+    def __init__(self, parse: Callable[[str, Surroundings], str], called: str = "text", **schema: object) -> None:
+        """`parse` raises ValueError."""
+        super().__init__(lambda text: parse(text, Surroundings()), called, **schema)
+        self.parse_among = parse
+
+    def __get_pydantic_core_schema__(self, _type: object, _handler: object) -> CoreSchema:
+        """How pydantic calls it."""
+        return core_schema.with_info_plain_validator_function(self._among)
+
+    def _among(self, raw: object, info: ValidationInfo[Any]) -> str:
+        if not isinstance(raw, str):
+            raise ValueError(f"must be a text, not {_words(raw)}")  # noqa: TRY004 - pydantic collects ValueErrors
+        context = info.context
+        return self.parse_among(raw, context if isinstance(context, Surroundings) else Surroundings())
 
 
 def one_of(what: str, words: Collection[str]) -> TextOf[str]:
@@ -291,6 +323,42 @@ def _cron(text: str) -> str:
     return text
 
 
+def _beside(text: str, folder: str | None) -> str:
+    if not text or "\0" in text:
+        raise ValueError("must be the path of a file")
+    if text.startswith("/"):
+        return text
+    if folder is None:
+        raise ValueError(f"{shown(text)}: what ships with the product stands in no folder; write a path from / on")
+    return folder + text
+
+
+def _path(text: str, among: Surroundings) -> str:
+    return _beside(text, among.folder)
+
+
+def _paths(text: str, among: Surroundings) -> str:
+    folder = among.folder
+    return _beside(text, folder and _WILD.sub(r"[\g<0>]", folder))
+
+
+def _credential(text: str, among: Surroundings) -> str:
+    if among.credentials is not None and text not in among.credentials:
+        raise ValueError(no_credential(text, among.credentials))
+    return text
+
+
+def no_credential(name: str, known: Collection[str]) -> str:
+    """What is said of a name that config.toml has no credentials for."""
+    said = f"config.toml has no [credentials.{name}]" if name.isprintable() else f"config.toml has no {shown(name)}"
+    return f"{said}{meant_or_list(name, sorted(known))}"
+
+
+def _regex(text: str) -> str:
+    matcher("", "=~", text)
+    return text
+
+
 def _language(text: str) -> str:
     if _LANGUAGE.fullmatch(text) is None:
         raise ValueError(f'{shown(text)} is not a language tag such as "en", "ar" or "pt-BR"')
@@ -355,6 +423,10 @@ Version = Annotated[int, TextOf(_version, "number", type="integer", const=1)]
 CronText = Annotated[str, TextOf(lru_cache(maxsize=256)(_cron), "cron expression")]
 LanguageTag = Annotated[str, TextOf(_language, "language tag")]
 TimeZone = Annotated[str, TextOf(_timezone, "time zone")]
+PathText = Annotated[str, TextAmong(_path, "path")]  # relative to the file that holds it
+GlobText = Annotated[str, TextAmong(_paths, "glob")]  # likewise; the folder's own are plain
+CredentialName = Annotated[str, TextAmong(_credential, "name in config.toml")]  # of a table [credentials.NAME]
+RegexText = Annotated[str, TextOf(_regex, "expression")]  # one that RE2 takes, as it was typed
 OnOff = Annotated[str, TextOf(_on_off, "`on` or `off`", enum=["on", "off"])]
 
 

@@ -13,10 +13,13 @@ from rules.language import outlook
 from rules.language.escalations import Escalations
 from rules.language.files import Files, ids, twice
 from rules.language.judging import Judging
+from rules.language.locations import RESERVED, location_rules
 from rules.language.matrix import matrix_of
 from rules.language.nodes import Document, Map, Node, Seq, find, read
 from rules.language.people import LanguageKinds, People
 from rules.language.people_shapes import ScheduleShape
+from rules.language.probe_shapes import ProbeShape
+from rules.language.probes import Probes, aimless
 from rules.language.promise_shapes import CalendarShape, SlaShape
 from rules.language.promises import Promises
 from rules.language.relations import Relations
@@ -162,6 +165,7 @@ class _Building:
         self.people = People(kinds, contacts, schedules, whole=self.whole, texts=feeds, now=now)
         self.escalations = Escalations(self.people, known_calendars)
         self.promises = Promises(known_calendars, now, whole=self.whole)
+        self.probes = Probes(kinds)
         self._firsts: dict[tuple[str, str], Place] = {}
 
     def run(self) -> None:
@@ -173,6 +177,8 @@ class _Building:
             self._settings(part)
         self.people.priorities = frozenset(cell for row in self.matrix.cells for cell in row)
         self._response(parts)
+        for probe, raw in self._each(parts, "probes", ProbeShape):
+            self.probes.probe(probe, raw)
         raws: dict[str, Map] = {}
         for rule, raw in self._each(parts, "rules", RuleShape):
             self.rules[rule.id], raws[rule.id] = self._rule(rule, raw), raw
@@ -183,14 +189,16 @@ class _Building:
                 self.warnings.append(at(raw.place_of("for"), said))
             self.maintenance.append(Maintenance(window.id, tuple(window.match), cron, window.span))
         self.errors += Relations(self.rules, raws, self.known_rules, whole=self.whole).check()
-        for one in (self.people, self.escalations, self.promises, self.judging):
-            self.errors += one.errors
+        for built in (self.people, self.escalations, self.promises, self.judging, self.probes):
+            self.errors += built.errors
         if not self.errors:
+            for one in self.rules.values():
+                self.probes.note_doubts(one, raws[one.id])
             self.escalations.note_unnamed()
             self._note_no_default(parts)
             self._note_no_default_sla(parts)
-        for one in (self.people, self.escalations, self.judging):
-            self.warnings += one.warnings
+        for warned in (self.people, self.escalations, self.judging, self.probes):
+            self.warnings += warned.warnings
 
     def _response(self, parts: list[Parts]) -> None:
         for contact, raw in self._each(parts, "contacts", ContactShape):
@@ -208,7 +216,7 @@ class _Building:
         """What was built."""
         return Policy(
             version=version,
-            rules=self.rules,
+            rules={**self.rules, **location_rules(self.matrix)} if self.probes.built else self.rules,
             catch_all=catch_all(self.matrix) if self.catch_all else None,
             matrix=self.matrix,
             contacts=self.people.contacts,
@@ -219,11 +227,13 @@ class _Building:
             calendars=self.promises.calendars,
             slas=self.promises.slas,
             default_sla=self.default_sla if self.default_sla is not None else _only(self.promises.slas),
+            probes=self.probes.built,
         )
 
     def _parts(self, file: str) -> Parts:
         view = self.files.view(file)
         self.errors += self._lacks(view.get("rules"))
+        self.errors += aimless(view.get("probes"))
         parts = parts_of(view, self.errors)
         if not parts.whole and "priority" in view:
             self.matrix_known = False  # until one is accepted
@@ -255,6 +265,10 @@ class _Building:
         place = raw.place_of("id")
         if what == "rule" and name == CATCH_ALL:
             said = f'"{CATCH_ALL}" is the built-in rule; take another id, or turn it off with catch_all: off'
+            self.errors.append(at(place, said))
+            return False
+        if what in {"rule", "probe"} and str(name).startswith(RESERVED):
+            said = f"{what} {shown(str(name))}: ids that begin with {RESERVED} are those of ticketd's own; take another"
             self.errors.append(at(place, said))
             return False
         return self._first(what, str(name), place)

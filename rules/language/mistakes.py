@@ -12,7 +12,7 @@ from rules.language.files import keys_of
 from rules.language.nodes import Map, Node, Seq, find
 from rules.language.report import Problem, at
 from rules.language.shapes import RulePart, RuleShape, TemplateShape
-from rules.typed import Shape
+from rules.typed import Shape, Surroundings
 from rules.words import meant, shown
 
 S = TypeVar("S", bound=BaseModel)
@@ -23,10 +23,16 @@ _PARTS: Final[Mapping[type[BaseModel] | None, str]] = {
 }
 
 
-def validated(shape: type[S], node: Node, problems: list[Problem], within: tuple[str, ...] = ()) -> S | None:
+def validated(
+    shape: type[S],
+    node: Node,
+    problems: list[Problem],
+    within: tuple[str, ...] = (),
+    among: Surroundings | None = None,
+) -> S | None:
     """The shape's value, or None and every mistake added to `problems`. `within`: the keys that led to `node`."""
     try:
-        return shape.model_validate(node)
+        return shape.model_validate(node, context=among)
     except ValidationError as error:
         problems.extend(_problem(shape, node, one, within) for one in error.errors(include_url=False))
         return None
@@ -40,7 +46,7 @@ def salvaged(shape: type[S], node: Map) -> tuple[S, Map] | None:
             return shape.model_validate(kept), kept
         except ValidationError as error:
             for one in reversed(error.errors(include_url=False)):
-                path = one["loc"][:-1] if one["type"] == "missing" or one["loc"][-1] == "[key]" else one["loc"]
+                path = one["loc"][:-1] if one["type"] == "missing" or one["loc"][-1:] == ("[key]",) else one["loc"]
                 if not path:
                     return None
                 _prune(kept, path)
@@ -105,7 +111,7 @@ def _problem(shape: type[BaseModel], node: Node, error: Any, above: tuple[str, .
             return at(find(node, path[:-1]), name + _missing(str(path[-1]), error["input"]))
         case "string_type":
             said = f"must be a text, not {_kind(error['input'])}"
-        case "list_type":
+        case "list_type" | "tuple_type":
             said = f"must be a list, not {_kind(error['input'])}"
             if isinstance(error["input"], str) and error["input"].isprintable():
                 said += f"; write [{error['input'][:40]}]"
@@ -115,8 +121,10 @@ def _problem(shape: type[BaseModel], node: Node, error: Any, above: tuple[str, .
             said = f"at most {error['ctx']['max_length']} of them, not {error['ctx']['actual_length']}"
         case "string_too_short" | "too_short":
             said = "cannot be empty"
+        case "string_too_long":
+            said = f"at most {error['ctx']['max_length']} characters"
         case _:
-            said = str(error["msg"]).removeprefix("Value error, ")
+            said = str(error["msg"]).removeprefix("Value error, ").replace("Input should", "must", 1)
     return at(find(node, path, of_key=of_key), f"{name}{said}")
 
 

@@ -5,7 +5,7 @@ The one law: whoever a schedule names exists, and each way to reach them is one 
 
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
-from typing import Final
+from typing import Any, ClassVar, Final, Protocol
 
 from rules.instants import Instant
 from rules.language.nodes import Map, find
@@ -16,9 +16,41 @@ from rules.language.turns import Turns
 from rules.model import PRIORITIES, Priority
 from rules.policy import CHANNELS, Contact, Method, Schedule
 from rules.response.feeds import Feed
+from rules.typed import Shape
 from rules.words import listed, meant, meant_or_list, shown
 
 _REACH_KEYS: Final = ("after", "priorities", "bundle", "throttle")
+
+
+class ProbeKind(Protocol):
+    """What the language knows of a kind of probe: the class `Connector` of its file."""
+
+    Options: ClassVar[type[Shape]]  # what may stand under the kind's name
+    summary: ClassVar[str]  # what it looks at, in a line
+    target: ClassVar[str]  # what a target is, for documents: "a URL"
+    example: ClassVar[str]  # a target
+    phases: ClassVar[Mapping[str, str]]  # what it measures the time of: name -> what happens then
+    fields: ClassVar[Mapping[str, str]]  # what its samples hold beside what all do: name -> meaning, with its unit
+    open_fields: ClassVar[bool]  # whether its options, or what it looks at, name further fields
+    proof: ClassVar[str]  # what it takes from a credential; "": it knows none
+    runs_programs: ClassVar[bool]  # whether config.toml must allow it
+
+    @staticmethod
+    def target_problem(target: str) -> str | None:
+        """Why this cannot be a target of this kind, or None."""
+        ...
+
+    @staticmethod
+    def options_problem(options: Any) -> tuple[tuple[str | int, ...], str] | None:
+        """What is wrong between options that are right by themselves: where, and why; or None."""
+        ...
+
+
+class DiscoveryKind(Protocol):
+    """What the language knows of a place where targets are found."""
+
+    Options: ClassVar[type[Shape]]  # what may stand under the kind's name
+    summary: ClassVar[str]  # what is looked through, in a line
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,7 +60,10 @@ class LanguageKinds:
     `sources`: the kinds of sources. `notifiers`: for each kind, why a text cannot be an address of it, or None.
     `targets`: of kinds whose addresses are names in config.toml, the configured names; None for others.
     `unready`: kinds that nothing in config.toml sets up yet. `packs`: the names of the packs that `use` can take.
-    `calendars`: the names of the calendars kept elsewhere that config.toml sets up.
+    `calendars`: the names of the calendars kept elsewhere that config.toml sets up. `probes` and `discoveries`: the
+    kinds of probes, and of places where targets are found. `credentials`: the names that config.toml has of these.
+    `commands`: whether config.toml allows probes to run programs. `here`: the words of a probe's `location` by which
+    it runs at this daemon, "" for one without; None: every probe is checked as if it did.
     """
 
     sources: Collection[str] = ()
@@ -37,6 +72,11 @@ class LanguageKinds:
     unready: Collection[str] = ()
     packs: Collection[str] = ()
     calendars: Collection[str] = ()
+    probes: Mapping[str, ProbeKind] = field(default_factory=dict)
+    discoveries: Mapping[str, DiscoveryKind] = field(default_factory=dict)
+    credentials: Collection[str] = ()
+    commands: bool = False
+    here: Collection[str] | None = None
 
 
 class People:

@@ -20,7 +20,9 @@ from rules.typed import SPAN_PATTERN, WEEKDAYS
 
 _REF: Final = "#/$defs/{model}"
 # Shapes that may stand as one text, with the key whose value it then is; and keys whose only item needs no brackets.
-_ONE_TEXT: Final[Mapping[str, str]] = {"ChoiceShape": "else", "TimesShape": "in", "FeedShape": "feed"}
+_ONE_TEXT: Final[Mapping[str, str]] = {
+    "ChoiceShape": "else", "TimesShape": "in", "FeedShape": "feed", "ProbeTargetShape": "target",
+}  # fmt: skip
 _ONE_ITEM: Final = (("RuleShape", "moved_from"), ("OpeningShape", "hours"), ("RotationShape", "every"))
 _RULES: Final = ("RulePart", "TemplateShape", "RuleShape")
 _TYPED: Final = ["string", "number", "boolean"]
@@ -32,6 +34,7 @@ def schema(kinds: LanguageKinds) -> dict[str, Any]:
     parts = made["$defs"]
     _conditions(parts)
     _reach(parts["ReachShape"], kinds)
+    _probes(parts, kinds)
     sources = {"enum": sorted({*kinds.sources, *SAMPLED}), "description": "a source's kind; without it, alerts of any"}
     for name in _RULES:
         parts[name]["properties"]["source"] = sources
@@ -60,11 +63,41 @@ def _conditions(parts: dict[str, Any]) -> None:
             keys[key] = {"description": keys[key]["description"], "anyOf": choices}
 
 
-def _part(parts: dict[str, Any], name: str, shape: type[BaseModel]) -> dict[str, Any]:
-    made = shape.model_json_schema(mode="validation", ref_template=_REF)
-    parts.update(made.pop("$defs", {}))
+def _part(parts: dict[str, Any], name: str, shape: type[BaseModel], within: str = "") -> dict[str, Any]:
+    """A reference to a shape, which is now among `parts`. `within`: what the names of its own parts begin with."""
+    made = shape.model_json_schema(mode="validation", ref_template=_REF.replace("{", f"{within}{{", 1))
+    parts.update((f"{within}{inner}", one) for inner, one in made.pop("$defs", {}).items())
     parts[name] = made
     return {"$ref": f"#/$defs/{name}"}
+
+
+def _probes(parts: dict[str, Any], kinds: LanguageKinds) -> None:
+    """Under the name of each kind of probe its options, and nothing else; and the ways to find targets."""
+    probe = parts["ProbeShape"]
+    keys = probe["properties"]
+    needing: list[dict[str, Any]] = []  # kinds that cannot do without a word of their own
+    for name, kind in kinds.probes.items():
+        keys[name] = _part(parts, f"{name}_probe", kind.Options, f"{name}.")
+        if parts[f"{name}_probe"].get("required"):
+            of_it = {"properties": {"kind": {"const": name}}, "required": ["kind"]}
+            needing.append({"if": of_it, "then": {"required": [name]}})
+    if kinds.probes:
+        keys["kind"] = {"description": keys["kind"]["description"], "enum": list(kinds.probes)}
+        probe["dependentSchemas"] = {name: {"properties": {"kind": {"const": name}}} for name in kinds.probes}
+    keys["location"] = {
+        "description": keys["location"]["description"],
+        "anyOf": [one for whole in keys["location"]["anyOf"] if "items" in whole for one in (whole["items"], whole)],
+    }
+    ways = [
+        _only({name: _part(parts, f"{name}_discovery", kind.Options, f"{name}.")})
+        for name, kind in kinds.discoveries.items()
+    ]
+    if ways:
+        keys["discover"]["items"] = {"anyOf": ways}
+    if needing:
+        probe["allOf"] = needing
+    probe["anyOf"] = [{"required": [key], "properties": {key: {"minItems": 1}}} for key in ("targets", "discover")]
+    probe["additionalProperties"] = False
 
 
 def _only(properties: Mapping[str, Any]) -> dict[str, Any]:

@@ -10,6 +10,7 @@ from typing import Any, Final, TypeVar
 from rules.language.mistakes import salvaged, validated
 from rules.language.nodes import Map, Node, Seq
 from rules.language.people_shapes import ScheduleShape
+from rules.language.probe_shapes import ProbeShape
 from rules.language.promise_shapes import CalendarShape, SlaShape
 from rules.language.report import Problem
 from rules.language.shapes import (
@@ -24,6 +25,7 @@ from rules.typed import Shape
 
 S = TypeVar("S", bound=Shape)
 SECTIONS: Final[Mapping[str, type[Shape]]] = {
+    "probes": ProbeShape,
     "rules": RuleShape,
     "maintenance": MaintenanceShape,
     "contacts": ContactShape,
@@ -33,7 +35,7 @@ SECTIONS: Final[Mapping[str, type[Shape]]] = {
     "sla": SlaShape,
 }
 ITEM_NAMES: Final = {
-    "rules": "rule", "maintenance": "maintenance", "contacts": "contact", "schedules": "schedule",
+    "probes": "probe", "rules": "rule", "maintenance": "maintenance", "contacts": "contact", "schedules": "schedule",
     "escalations": "escalation", "calendars": "calendar", "sla": "sla",
 }  # fmt: skip
 

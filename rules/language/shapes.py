@@ -9,6 +9,7 @@ from pydantic import ConfigDict, Field, field_validator, model_validator
 
 from rules.instants import HOUR, MINUTE
 from rules.language.people_shapes import ScheduleShape
+from rules.language.probe_shapes import ProbeShape
 from rules.language.promise_shapes import CalendarShape, SlaShape
 from rules.policy import MAX_OPEN
 from rules.typed import (
@@ -280,6 +281,7 @@ class FileShape(Shape):
         default_factory=dict, description="parts of rules, taken by `extends`: of the keys below, those from match on"
     )
     priority: PriorityShape | None = Field(None, description="the matrix; said once for all files")
+    probes: list[ProbeShape] = Field(default_factory=list, description="what ticketd looks at by itself")
     rules: list[RuleShape] = Field(default_factory=list, description="what becomes a ticket")
     maintenance: list[MaintenanceShape] = Field(default_factory=list, description="when nothing opens")
     contacts: list[ContactShape] = Field(default_factory=list, description="people")

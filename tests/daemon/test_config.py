@@ -11,6 +11,7 @@ from pydantic import BaseModel, ConfigDict, SecretStr
 from connectors.base import Kinds
 from connectors.base import load as load_kinds
 from daemon.config import ConfigError, Settings, load_settings
+from daemon.probe_settings import ReportSettings
 from rules.instants import DAY, SECOND
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -80,6 +81,7 @@ def test_the_example_is_whole_says_the_defaults_and_needs_nothing_to_start() -> 
     defaults = load_settings(None, {})
     assert settings.limits == defaults.limits
     assert settings.journal == defaults.journal
+    assert settings.probing == defaults.probing
     assert (settings.listen, settings.store) == (defaults.listen, defaults.store)
 
 
@@ -89,11 +91,13 @@ def test_what_the_example_shows_in_comments_is_right_too(tmp_path: Path) -> None
     for key, name in re.findall(r'^# (\w+)_file = "(.+)"', example, re.MULTILINE):
         text = f"123456789:{'a' * 35}" if name == "telegram-token" else written.get(key, "hunter2" * 7)
         (tmp_path / name).write_text(f"{text}\n", encoding="utf-8")
+    for name in re.findall(r'"(.+\.(?:pem|key))"$', example, re.MULTILINE):
+        (tmp_path / name).write_text("-----BEGIN …\n", encoding="utf-8")
     lines = example.splitlines()
     shown = [
         line.removeprefix("# ")
         for line in lines
-        if line.startswith(("# [", "#\n")) or (" = " in line and line[:2] == "# ")
+        if line.startswith(("# [", "#\n", "[")) or (" = " in line and line[:2] == "# ")
     ]
     text = "\n".join(shown).replace("…64 hex digits…", HASH, 1).replace("…64 hex digits…", OTHER, 1)
     for number in range(9):
@@ -103,6 +107,12 @@ def test_what_the_example_shows_in_comments_is_right_too(tmp_path: Path) -> None
     assert set(settings.notifiers()) == set(load_kinds().notifiers)
     assert set(settings.senders) == {"cluster-a", "cluster-b"}
     assert set(settings.tokens) == {"prometheus", "amina"}
+    assert set(settings.credentials) == {"shop", "inventory", "mesh"}
+    assert settings.credentials["mesh"].key == tmp_path / "mesh.key"
+    assert (settings.probing.allow, settings.probing.forbid) == (("127.0.0.1:8080",), ("private",))
+    assert settings.report_to is not None
+    by_default = ReportSettings(url="https://t", token=SecretStr("x"))
+    assert settings.report_to.model_copy(update={"url": "https://t", "token": SecretStr("x")}) == by_default
 
 
 def test_two_kinds_may_speak_through_one_section(tmp_path: Path) -> None:
@@ -180,6 +190,17 @@ def test_a_secret_file_that_cannot_be_used_is_named_at_its_place(
 def test_a_required_secret_whose_file_is_gone_is_told_once(tmp_path: Path) -> None:
     (found,) = problems('[tokens.a]\nrole = "reader"\nhash_file = "gone"\n', tmp_path)
     assert found.startswith("config.toml:3:13: the file gone cannot be read")
+
+
+def test_what_follows_from_a_secret_file_that_is_gone_is_not_told(tmp_path: Path) -> None:
+    text = '[calendars.a]\nurl = "https://x"\nusername = "a"\npassword_file = "gone"\n'
+    (found,) = problems(text, tmp_path)
+    assert found == "config.toml:4:17: the file gone cannot be read: No such file or directory"
+    (first, second) = problems(f'{text}[calendars.b]\nurl = "https://x"\nusername = "a"\n', tmp_path)
+    assert (first, second.partition(": ")[2]) == (
+        found,
+        "calendars.b: username and password (or password_file) belong together",
+    )
 
 
 def test_a_secret_and_its_file_at_once_is_an_error(tmp_path: Path) -> None:

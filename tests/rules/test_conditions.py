@@ -40,7 +40,7 @@ def judged(condition: Any, *values: float | None, every: int = 30 * SECOND) -> V
 
 
 def test_every_kind_is_found_by_its_file() -> None:
-    assert list(kinds()) == ["forecast", "missed", "threshold"]
+    assert list(kinds()) == ["forecast", "missed", "run", "threshold"]
 
 
 # ---------------------------------------------------------------- threshold

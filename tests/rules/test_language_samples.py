@@ -393,4 +393,4 @@ def test_a_new_kind_of_condition_needs_no_other_edit() -> None:
         assert [one.message for one in loaded(f"rules: [{{id: a, {PROBE}, {more}}}]").errors] == [message]
     named = [one for one in schema(KINDS)["$defs"]["RuleShape"]["properties"]["when"]["anyOf"] if "steady" in str(one)]
     assert len(named) == 1
-    assert "### `rules.when.steady`\n\nA value that never moves. For rules with source `probe`." in reference()
+    assert "### `rules.when.steady`\n\nA value that never moves. For rules with source `probe`." in reference(KINDS)

@@ -3,6 +3,7 @@
 import json
 import re
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,7 @@ import yaml
 
 from rules.conditions.base import kinds as condition_kinds
 from rules.language import LanguageKinds, load, schema
+from tests.rules.probed import DISCOVERIES, PROBES, real
 
 ROOT = Path(__file__).parents[2]
 BROKEN = ROOT / "tests" / "fixtures" / "broken"
@@ -25,6 +27,9 @@ KINDS = LanguageKinds(
     sources=("alertmanager", "prometheus"),
     notifiers={"email": lambda _: None, "webhook": lambda _: None},
     targets={"email": None, "webhook": ("chat",)},
+    probes=PROBES,
+    discoveries=DISCOVERIES,
+    credentials=("shop",),
 )
 
 
@@ -52,6 +57,13 @@ def made() -> dict[str, Any]:
 
 
 @pytest.fixture(scope="module")
+def whole() -> Any:
+    """With the kinds that there are, for documents and examples."""
+    kinds = replace(KINDS, probes=real().probes, discoveries=real().discoveries)
+    return jsonschema_rs.validator_for(json.loads(json.dumps(schema(kinds))))
+
+
+@pytest.fixture(scope="module")
 def validator(made: dict[str, Any]) -> Any:
     jsonschema_rs.meta.validate(made)
     return jsonschema_rs.validator_for(made)
@@ -62,8 +74,8 @@ def complaints(validator: Any, text: str | bytes) -> list[str]:
 
 
 @pytest.mark.parametrize("file", EXAMPLES, ids=lambda file: f"{file.parent.name}/{file.name}")
-def test_every_example_stands_in_the_schema(file: Path, validator: Any) -> None:
-    assert complaints(validator, file.read_bytes()) == []
+def test_every_example_stands_in_the_schema(file: Path, whole: Any) -> None:
+    assert complaints(whole, file.read_bytes()) == []
 
 
 BLOCKS = re.findall(
@@ -72,8 +84,8 @@ BLOCKS = re.findall(
 
 
 @pytest.mark.parametrize("block", BLOCKS)
-def test_every_example_of_the_documents_stands_in_the_schema(block: str, validator: Any) -> None:
-    assert complaints(validator, block) == []
+def test_every_example_of_the_documents_stands_in_the_schema(block: str, whole: Any) -> None:
+    assert complaints(whole, block) == []
 
 
 RULE = "version: 1\nrules:\n  - {{id: a, match: [], urgency: low, {}}}\n"
@@ -110,6 +122,17 @@ def test_what_the_loader_takes_the_schema_takes(more: str, validator: Any) -> No
         "policy-change-unknown", "throttle-without-a-time", "throttle-of-none", "bundle-not-a-time", "active-maybe",
         "quorum-of-nobody", "hold-until-open-of-no-priority", "sla-priority-unknown", "sla-targets-for-no-priority",
         "sla-warning-of-half-a-percent", "calendar-opened-for-no-hours", "calendar-holidays-of-no-country",
+        "probe-kind-unknown", "probe-without-kind", "probe-unknown-key", "probe-options-misspelt",
+        "probe-options-of-another-kind", "probe-option-beside-the-kind", "probe-option-unknown",
+        "probe-option-not-what-it-holds", "probe-option-within-an-option", "probe-option-no-duration",
+        "probe-options-not-a-map", "probe-options-missing", "probe-option-missing", "probe-target-empty",
+        "probe-target-unknown-key", "probe-targets-not-a-list", "probe-without-targets", "probe-with-no-targets",
+        "probe-timeout-of-nothing", "probe-interval-without-unit", "probe-label-of-ours",
+        "probe-label-of-ours-at-a-target", "probe-label-no-name", "probe-label-empty", "probe-location-no-name",
+        "probe-location-none", "probe-reference-maybe", "probe-as-without-target", "probe-discover-unknown",
+        "probe-discover-two-ways", "probe-discover-not-a-map", "probe-discover-nothing",
+        "probe-discover-path-instead-of-options", "probe-discover-option-unknown", "probe-discover-option-missing",
+        "probe-discover-option-beside-the-way", "probes-not-a-list", "probe-in-defaults",
     ],
 )  # fmt: skip
 def test_what_a_shape_refuses_the_schema_refuses(name: str, validator: Any) -> None:
@@ -185,6 +208,39 @@ def test_what_the_loader_refuses_of_people_and_promises_the_schema_refuses(
     text = RESPONSE.format(**{**SAID, **said})
     assert load({"f.yaml": text}, KINDS).errors
     assert complaints(validator, text)
+
+
+PROBE = "version: 1\nprobes:\n  - {{id: a, {}}}\n"
+
+
+@pytest.mark.parametrize(
+    "keys",
+    [
+        'kind: tcp, targets: ["a:1", {target: "b:2", labels: {region: eu, rack: 7, spare: true}}]',
+        'kind: tcp, targets: [a], as: "{target}:22", interval: 1m30s, timeout: 500ms, reference: on',
+        'kind: tcp, targets: ["a:1"], tcp: {send: 5}, location: fra',
+        'kind: tcp, targets: ["a:1"], tcp: {}, location: [fra, ams], labels: {}',
+        'kind: tcp, targets: ["a:1"], location: "*"',
+        "kind: http, targets: [https://a], http: {status: [200], body: {matches: ok, max_wait: 0}}, credentials: shop",
+        'kind: prometheus, targets: ["a:1"], prometheus: {query: up}',
+        "kind: tcp, discover: [{file: {path: x, refresh: 5s}}, {file_sd: {files: [a, b]}}, {http_sd: {url: x}}]",
+    ],
+)
+def test_what_the_loader_takes_of_probes_the_schema_takes(keys: str, validator: Any) -> None:
+    text = PROBE.format(keys)
+    assert [str(one) for one in load({"f.yaml": text}, KINDS).errors] == []
+    assert complaints(validator, text) == []
+
+
+def test_parts_of_two_kinds_may_be_called_alike(made: dict[str, Any]) -> None:
+    parts = made["$defs"]
+    assert parts["http_probe"]["properties"]["body"]["$ref"] == "#/$defs/http.Body"
+    assert set(parts["http.Body"]["properties"]) == {"matches", "max_wait"}
+
+
+def test_without_kinds_any_may_be_written() -> None:
+    validator = jsonschema_rs.validator_for(json.loads(json.dumps(schema(LanguageKinds()))))
+    assert complaints(validator, 'version: 1\nprobes: [{id: a, kind: tcp, targets: ["a:1"]}]') == []
 
 
 def test_each_kind_of_condition_is_in_the_schema(made: dict[str, Any]) -> None:
