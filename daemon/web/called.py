@@ -64,18 +64,18 @@ class Called(Webhook):
 def _call(request: web.Request, keyed: bool) -> Call:  # noqa: FBT001 - whether the first part is a key
     """What the path and the query say, in characters that every store takes. Raises RefusedBodyError."""
     values = [_mended(one) for one in request.match_info.values()]
+    path = tuple(values[1:] if keyed else values)
+    if not request.rel_url.raw_query_string:
+        return Call(path)
     query = request.query
     if len(query) > QUERY_MAX:
         raise RefusedBodyError([Problem("query", f"may have {QUERY_MAX} parameters", "too_many_parameters")])
-    return Call(
-        tuple(values[1:] if keyed else values),
-        tuple((_mended(name), _mended(value)) for name, value in query.items()),
-    )
+    return Call(path, tuple([(_mended(name), _mended(value)) for name, value in query.items()]))
 
 
 def _mended(text: str) -> str:
     """Bytes that are no UTF-8 are U+FFFD, as in bodies."""
-    return text.encode("utf-8", "surrogateescape").decode("utf-8", "replace")
+    return text if text.isascii() else text.encode("utf-8", "surrogateescape").decode("utf-8", "replace")
 
 
 def served(kind: type[Source]) -> tuple[str, ...]:

@@ -18,6 +18,7 @@ from typing import Annotated, Any, Final
 
 from pydantic import ConfigDict, Field
 
+from rules.conditions.run import RUN_FIELD, run_number
 from rules.events import AlertsReceived, Event, SamplesReceived
 from rules.instants import Instant, Span, format_span, parse_instant, parse_span
 from rules.language.mistakes import validated
@@ -120,6 +121,7 @@ class PingShape(Shape):
     at: SpanText = Field(description="from the test's start")
     outcome: Outcome = Field(default_factory=lambda: {"ok": 1.0}, description="success, fail, start or an exit code")
     labels: dict[str, str] = Field(default_factory=dict, description="further labels")
+    run: str = Field("", description="the run's name, where it has one")
     every: EveryText | None = Field(None, description="between two of them, where there are several")
     times: CountText = Field(1, description="how many there are")
 
@@ -381,9 +383,10 @@ def _samples(feed: FeedShape, start: Instant, order: int) -> Iterator[tuple[Inst
 def _pings(ping: PingShape, start: Instant, order: int) -> Iterator[tuple[Instant, int, Event]]:
     labels = {**ping.labels, "job": ping.job}
     identity = fingerprint(labels)
+    fields = {**ping.outcome, RUN_FIELD: run_number(ping.run)} if ping.run else ping.outcome
     for number in range(ping.times):
         when = start + ping.at + number * (ping.every or 0)
-        sample = Sample(identity, labels, when, ping.outcome)
+        sample = Sample(identity, labels, when, fields)
         yield when, order, SamplesReceived("heartbeat", SENDER, when, (sample,))
 
 
