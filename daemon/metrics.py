@@ -12,6 +12,7 @@ from typing import Any, Final
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, disable_created_metrics, generate_latest
 
 from daemon import __version__
+from daemon.probe_metrics import ProbeMetrics
 from rules.commands import Accepted, Decision, Deliver, PutBreach, PutInstance, PutTicket, Record
 from rules.events import AlertsReceived, Event, SamplesReceived
 from rules.instants import SECOND, Instant
@@ -113,10 +114,33 @@ class Metrics:
             "When a calendar kept elsewhere was last read, or found unchanged, seconds since 1970.",
             "feed",
         )
+        # ---- targets found
+        self.discovery_failures = counter(
+            "discovery_failures_total", "Looks for targets that failed, wholly or in part.", "kind"
+        )
+        self.discovery_targets = gauge("discovery_targets", "Targets that a probe has found.", "probe")
+        self.discovery_refused = gauge(
+            "discovery_refused", "Texts that a probe has found and that cannot be targets of its kind.", "probe"
+        )
+        # ---- looking for itself
+        self.probes = ProbeMetrics(registry)
+        self.samples_dropped = counter(
+            "probe_samples_dropped_total",
+            "Results of ticketd's own probes that were lost: full, refused, set_aside, failed; where they are reported "
+            "to another daemon also too_old, too_much.",
+            "reason",
+        )
+        # ---- reporting to another daemon
+        self.reports = counter("reports_total", "Reports to the daemon that keeps the tickets, by outcome.", "outcome")
+        self.reports_waiting = gauge("reports_waiting", "Results that are yet to be reported.")
+        self.reports_oldest_seconds = gauge(
+            "reports_oldest_seconds", "How long the oldest result that is yet to be reported has waited."
+        )
         # ---- the process
         self.ready = gauge("ready", "1 while /-/ready says yes.")
         self.task_failures = counter("task_failures_total", "Tasks that failed and were started again.", "task")
         self.loop_lag_seconds = gauge("loop_lag_seconds", "How late the event loop last came to a task of one second.")
+        self.own_network = gauge("own_network", "1 while this location is cut off: most of its references fail.")
         self.reload_ok = gauge("config_last_reload_successful", "1 if the last reload of the policy succeeded.")
         self.reload_at = gauge(
             "config_last_reload_success_timestamp_seconds", "When the policy in force was loaded, seconds since 1970."
