@@ -25,8 +25,10 @@ from daemon.store.errors import (
     ValueRefusedError,
 )
 from daemon.store.journal import Body
+from daemon.store.leases import Held, Leases, Turn
 from daemon.store.loading import Loader
 from daemon.store.reader import Reader
+from daemon.store.reports import Report, Reports, Trimmed, Waiting
 from daemon.store.retention import Retention
 from daemon.store.session import Session
 from daemon.store.sql import Insert, compiled
@@ -79,6 +81,8 @@ class Store:
         self._writer = Writer(name, cached, self._loader)
         self._retention = Retention(name, cached)
         self._due = due(name)
+        self._leases = Leases(name)
+        self._reports = Reports(name)
         self._sql = statements(name)
 
     @classmethod
@@ -181,6 +185,43 @@ class Store:
             count = self._due.expire_sendings(cursor)
         self._cached.deliveries.clear()
         return count
+
+    # ---------------------------------------------------------------- who runs which probe
+    def lease(self, asked: Turn) -> Held:
+        """A turn of a scheduler: what it holds from now on."""
+        with self._session.transaction() as cursor:
+            return self._leases.turn(cursor, asked)
+
+    def leave(self, owner: str) -> None:
+        """A scheduler goes: what it held is free."""
+        with self._session.transaction() as cursor:
+            self._leases.leave(cursor, owner)
+
+    # ---------------------------------------------------------------- what a location has yet to report
+    def put_reports(self, at: Instant, bodies: Sequence[tuple[int, bytes]]) -> int:
+        """Keep bodies, each with the number of its samples, behind all that wait. How many bytes they take."""
+        with self._session.transaction() as cursor:
+            return self._reports.put(cursor, at, bodies)
+
+    def first_reports(self, limit: int) -> list[Report]:
+        """The oldest bodies, at most `limit`."""
+        with self._session.reading() as cursor:
+            return self._reports.first(cursor, limit)
+
+    def drop_reports(self, numbers: Sequence[int]) -> None:
+        """These were reported."""
+        with self._session.transaction() as cursor:
+            self._reports.drop(cursor, numbers)
+
+    def trim_reports(self, since: Instant, over: int) -> Trimmed:
+        """One bounded step: drop what was kept before `since`, and `over` bytes of the oldest."""
+        with self._session.transaction() as cursor:
+            return self._reports.trim(cursor, since, over)
+
+    def reports_waiting(self) -> Waiting:
+        """How much waits. Looks at all of it: for a start."""
+        with self._session.reading() as cursor:
+            return self._reports.waiting(cursor)
 
     # ---------------------------------------------------------------- the rest
     def quarantine(self, event_repr: str, error: str, body: Body | None, now: Instant) -> None:

@@ -24,7 +24,7 @@ from sqlalchemy import (
 )
 from sqlalchemy.dialects.postgresql import JSONB, TEXT
 
-REVISION: Final = "0003"  # the newest revision in migrations/versions
+REVISION: Final = "0004"  # the newest revision in migrations/versions
 APPLICATION_ID: Final = 0x544B5444  # "TKTD" in the header of our SQLite files
 
 Json = JSON(none_as_null=True).with_variant(JSONB(none_as_null=True), "postgresql")
@@ -213,6 +213,33 @@ quarantine = Table(
     _col("source", Text),
     _col("sender", Text),
     _col("body", LargeBinary, null=True),
+)
+
+schedulers = Table(  # those who run probes; one counts until then, and what it holds with it
+    "schedulers",
+    metadata,
+    _col("name", Text, key=True),
+    _col("until", Big),
+    sqlite_with_rowid=False,
+)
+
+leases = Table(
+    "leases",
+    metadata,
+    _col("probe", Text, key=True),
+    _col("owner", Text),  # "": nobody
+    _col("epoch", Big),  # raised whenever it changes hands
+    sqlite_with_rowid=False,
+)
+
+reports = Table(  # what a location has yet to report, the oldest first
+    "reports",
+    metadata,
+    _col("id", Big, key=True),
+    _col("at", Big),
+    _col("samples", Big),
+    _col("size", Big),  # of `data`
+    _col("data", LargeBinary),
 )
 
 secrets = Table("secrets", metadata, _col("name", Text, key=True), _col("value", Text), sqlite_with_rowid=False)

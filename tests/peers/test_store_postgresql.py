@@ -35,7 +35,9 @@ from tests.daemon.store.nouns import T0, a_body, a_ticket, a_timer, opening, rea
 from tests.daemon.store.test_store import *  # noqa: F403 -- the contract, as its own file says
 from tests.daemon.store.test_store_bonds import *  # noqa: F403
 from tests.daemon.store.test_store_keeping import *  # noqa: F403 -- and its second half
+from tests.daemon.store.test_store_leases import *  # noqa: F403
 from tests.daemon.store.test_store_migration import *  # noqa: F403
+from tests.daemon.store.test_store_reports import *  # noqa: F403
 from tests.daemon.store.test_store_response import *  # noqa: F403
 from tests.daemon.store.test_store_samples import *  # noqa: F403
 from tests.peers.harness import free_port

@@ -21,6 +21,7 @@ from rules.model import (
     Phase,
     Purpose,
     Run,
+    SampleMark,
     Sending,
     Series,
     Status,
@@ -200,7 +201,7 @@ def full_window() -> Window:
         1, 'odd "fingerprint" é\\%', labels=ODD,
         points=(*[(T0 + n, one) for n, one in enumerate(numbers)], (T0 + 99, None)),
         verdict=Verdict.BAD, judged="threshold:" + "a" * 32, fields={"latency_ms": 0.25, "": 1e-9, "😀": 3.0},
-        expected=True, version=1,
+        expected=True, version=1, note='it said "é\\" 😀', mark=SampleMark.OWN_NETWORK,
     )  # fmt: skip
 
 

@@ -145,7 +145,7 @@ def test_an_older_store_is_migrated_only_when_that_is_allowed(url: str, tmp_path
     base = Sqlite(tmp_path / "store.db", durable=False)
     with closing(base.writer(create=True)) as connection, base.core(connection) as core:
         schema.upgrade(core, "0001")
-    with pytest.raises(StoreError, match="revision 0001, but this ticketd needs 0003: run ticketd migrate"):
+    with pytest.raises(StoreError, match="revision 0001, but this ticketd needs 0004: run ticketd migrate"):
         Store.open(url, migrate=False)
     Store.open(url).close()
     Store.open(url, migrate=False).close()

@@ -125,9 +125,9 @@ def test_a_store_written_by_a_newer_version_is_refused_by_name(store: Store, url
     with sqlite3.connect(path) as other:
         other.execute("UPDATE alembic_version SET version_num = '9999'")
     other.close()
-    with pytest.raises(StoreVersionError, match=r"revision 9999.*its own is 0003.*newer ticketd") as refused:
+    with pytest.raises(StoreVersionError, match=r"revision 9999.*its own is 0004.*newer ticketd") as refused:
         Store.open(url)
-    assert (refused.value.found, refused.value.known) == ("9999", "0003")
+    assert (refused.value.found, refused.value.known) == ("9999", "0004")
 
 
 def damaged(path: Path, at: int) -> None:

@@ -75,7 +75,7 @@ def first(url: str) -> str:
 
 
 def test_a_store_at_the_first_revision_is_brought_to_this_one(first: str) -> None:
-    with pytest.raises(StoreError, match="at revision 0001, but this ticketd needs 0003"):
+    with pytest.raises(StoreError, match="at revision 0001, but this ticketd needs 0004"):
         Store.open(first, migrate=False)
     store = Store.open(first)
     odd = Instance(key(2), ODD_RULE, {"instance": "db-1"}, version=4)
@@ -119,7 +119,7 @@ def second(url: str) -> str:
 
 
 def test_a_store_at_the_second_revision_is_brought_to_this_one(second: str) -> None:
-    with pytest.raises(StoreError, match="at revision 0002, but this ticketd needs 0003"):
+    with pytest.raises(StoreError, match="at revision 0002, but this ticketd needs 0004"):
         Store.open(second, migrate=False)
     store = Store.open(second)
     state = store.load(Concerns(tickets={1}, breaches={1}, paces={("email", "amina@example.test")}))
