@@ -4,6 +4,7 @@ The one law: ready means that promises can be kept now (commits are taken, what 
 against it is named, and all is judged when asked, so that a part which died cannot leave a good word behind.
 """
 
+from collections.abc import Callable, Sequence
 from typing import Final, Protocol
 
 import structlog
@@ -39,7 +40,19 @@ class Pinged(Protocol):
 class Health:
     """Collects what the parts report, and judges it."""
 
-    def __init__(self, clock: Clock, supervisor: Supervisor, metrics: Metrics, poll_s_max: float = 1.0) -> None:
+    def __init__(
+        self,
+        clock: Clock,
+        supervisor: Supervisor,
+        metrics: Metrics,
+        poll_s_max: float = 1.0,
+        *,
+        keeps_tickets: bool = True,
+        also: Callable[[], Sequence[str]] = tuple,
+    ) -> None:
+        """`keeps_tickets`: whether timers and deliveries are to be looked at here. `also`: further reasons."""
+        self._keeps_tickets = keeps_tickets
+        self._also = also
         self.draining = False
         self.policy_loaded = False
         self._clock = clock
@@ -101,7 +114,8 @@ class Health:
             found.append("the store has not taken a commit yet")
         elif now - self._store_ok_s > STORE_S_MAX:
             found.append(f"the store has not taken a commit for {now - self._store_ok_s:.0f} s")
-        for what, seen_s in (("timers", self._polled_s), ("outbox", self._outbox_s)):
+        looks = (("timers", self._polled_s), ("outbox", self._outbox_s)) if self._keeps_tickets else ()
+        for what, seen_s in looks:
             if seen_s is None:
                 found.append(f"no look at the {what} yet")
             elif now - seen_s > self._poll_s_max + STORE_S_MAX:
@@ -113,6 +127,7 @@ class Health:
         if self._beat_s is not None and now - self._beat_s > BEAT_S + LAG_S_MAX:
             found.append(f"the event loop has not come round for {now - self._beat_s:.0f} s")
         found += self._supervisor.problems()
+        found += self._also()
         return tuple(found)
 
     @property

@@ -1,8 +1,9 @@
-"""`POST /probes/{probe}/results`: what probes measured, one result or a list of them.
+"""`POST /probes/{probe}/results` and `POST /probes/results`: what probes measured, one result or a list of them.
 
 The one law: a sample's number is a finite number of its own or the sample is refused by its path with a word that is
 counted; what JSON cannot say (NaN, Infinity), what no float holds (1e999) and a number in quotes never become a value.
-The path's {probe} is the label `probe`; no body can speak for another probe.
+The path's {probe} is the label `probe`, and no body there can speak for another probe; where the path has none, each
+result names its own. A result that is marked has nothing to judge, and so may have no field.
 """
 
 import math
@@ -17,8 +18,8 @@ from connectors import alerts
 from connectors.base import NO_CALL, Call, Parsed, Problem, RefusedBodyError, Source
 from rules.events import SamplesReceived
 from rules.instants import SECOND, Instant, Span, format_instant, format_span
-from rules.model import Sample
-from rules.words import shown
+from rules.model import NOTE_CHARS_MAX, Sample, SampleMark
+from rules.words import meant_or_list, shown
 
 SAMPLES_MAX: Final = 5_000  # in one body
 FIELDS_MAX: Final = 50  # of one sample
@@ -34,9 +35,11 @@ _KINDS: Final = {b'"': "a string", b"{": "an object", b"[": "a list", b"n": "nul
 
 
 class _Sample(Struct, frozen=True, gc=False):
-    fields: dict[str, Raw]
+    fields: dict[str, Raw] = {}
     labels: dict[str, str] = {}
     at: str | None = None
+    note: str | None = None
+    mark: str | None = None
 
 
 def _mended(body: bytes) -> bytes:
@@ -51,13 +54,20 @@ def _alone(body: Any) -> Sequence[Any]:
     return (body,)
 
 
+_MARKS: Final = {str(one): one for one in SampleMark if one}
 _RESULT: Final[Mapping[str, Any]] = {
     "type": "object",
-    "required": ["fields"],
+    "anyOf": [{"required": ["fields"]}, {"required": ["mark"], "properties": {"mark": {"type": "string"}}}],
     "properties": {
         "labels": {
             "type": "object",
-            "propertyNames": {"not": {"const": "probe"}},
+            "properties": {
+                "probe": {
+                    "type": "string",
+                    "maxLength": PROBE_CHARS_MAX,
+                    "description": "Which probe: at /probes/results it must be said, elsewhere it is the path's.",
+                }
+            },
             "additionalProperties": {"type": "string"},
         },
         "at": {
@@ -66,9 +76,17 @@ _RESULT: Final[Mapping[str, Any]] = {
             "pattern": "^\\d{4}-\\d{2}-\\d{2}[Tt ]",
             "description": "When it was measured; else now.",
         },
+        "note": {
+            "type": ["string", "null"],
+            "description": f"For people: why it failed. What is beyond {NOTE_CHARS_MAX} characters is cut.",
+        },
+        "mark": {
+            "type": ["string", "null"],
+            "enum": [*_MARKS, None],
+            "description": "Why there is nothing to judge: whoever looked was cut off, or nobody looks any more.",
+        },
         "fields": {
             "type": "object",
-            "minProperties": 1,
             "maxProperties": FIELDS_MAX,
             "propertyNames": {"pattern": f"^{_NAME.pattern}$", "maxLength": NAME_CHARS_MAX},
             "additionalProperties": {"type": ["number", "boolean"]},
@@ -91,6 +109,7 @@ class Connector(Source):
         future: Span = Field(60 * SECOND, description="How far ahead of its receipt a sample's own time may be, in µs.")
 
     path: ClassVar[str] = "/probes/{probe}/results"
+    more_paths: ClassVar[tuple[str, ...]] = ("/probes/results",)
     summary: ClassVar[str] = "Results of a probe"
     schema: ClassVar[Mapping[str, Any]] = {
         "oneOf": [_RESULT, {"type": "array", "maxItems": SAMPLES_MAX, "items": _RESULT}]
@@ -99,8 +118,9 @@ class Connector(Source):
         "probe": {"type": "string", "minLength": 1, "maxLength": PROBE_CHARS_MAX}
     }
     example: ClassVar[bytes] = (
-        b'[{"labels":{"region":"eu","location":"fra"},"at":"2026-01-31T09:59:58.5Z","fields":{"up":1,"latency_ms":812}},'
-        b'{"labels":{"region":"eu","location":"ams"},"at":"2026-01-31T09:59:59Z","fields":{"up":true,"latency_ms":79.5}}]'
+        b'[{"labels":{"probe":"checkout","region":"eu"},"at":"2026-01-31T09:59:58.5Z","fields":{"up":1,"latency_ms":812}},'
+        b'{"labels":{"probe":"checkout","region":"sa"},"at":"2026-01-31T09:59:59Z","fields":{"up":false},'
+        b'"note":"the connection was refused"},{"labels":{"probe":"checkout","region":"au"},"mark":"own_network"}]'
     )
     example_call: ClassVar[Call] = Call(("checkout",))
 
@@ -137,15 +157,37 @@ class Connector(Source):
             said = f"{format_instant(at)} is more than {ahead} after its receipt: look at the clock of the sender"
             raise alerts.UnfitError("at", said, "future")
         labels = {name: value for name, value in sent.labels.items() if value}  # without a value it is no label
-        if labels.setdefault("probe", probe) != probe:
+        if not probe:
+            _named(labels)
+        elif labels.setdefault("probe", probe) != probe:
             said = f"{shown(labels['probe'])} is not the probe of this path, {shown(probe)}: leave it out"
             raise alerts.UnfitError("labels.probe", said, "another_probe")
         labels = alerts.fit_labels(labels)
-        return Sample(alerts.fingerprint(labels), labels, at, _fields(sent.fields))
+        mark = _mark(sent.mark) if sent.mark else SampleMark.NONE
+        fields = _fields(sent.fields, needed=not mark)
+        note = alerts.fit_text(sent.note[:NOTE_CHARS_MAX]) if sent.note else ""
+        return Sample(alerts.fingerprint(labels), labels, at, fields, note, mark)
+
+
+def _named(labels: Mapping[str, str]) -> None:
+    """Raises UnfitError unless the labels say which probe it is."""
+    if not 1 <= len(labels.get("probe", "")) <= PROBE_CHARS_MAX:
+        said = f"must say which probe this is a result of, in {PROBE_CHARS_MAX} characters at most"
+        raise alerts.UnfitError("labels.probe", said, "no_probe")
+
+
+def _mark(word: str) -> SampleMark:
+    mark = _MARKS.get(word)
+    if mark is None:
+        raise alerts.UnfitError("mark", f"{shown(word)} is no mark{meant_or_list(word, tuple(_MARKS))}", "bad_mark")
+    return mark
 
 
 def _probe(call: Call) -> str:
-    probe = call.path[0] if call.path else ""
+    """What the path names; "": its results do."""
+    if not call.path:
+        return ""
+    probe = call.path[0]
     if not 1 <= len(probe) <= PROBE_CHARS_MAX:
         raise RefusedBodyError(
             [Problem("probe", f"the path must name a probe, in {PROBE_CHARS_MAX} characters at most", "bad_call")]
@@ -153,8 +195,8 @@ def _probe(call: Call) -> str:
     return alerts.fit_text(probe)
 
 
-def _fields(sent: dict[str, Raw]) -> dict[str, float]:
-    if not sent:
+def _fields(sent: dict[str, Raw], *, needed: bool) -> dict[str, float]:
+    if not sent and needed:
         raise alerts.UnfitError("fields", "must have at least one field with a number", "no_fields")
     if len(sent) > FIELDS_MAX:
         raise alerts.UnfitError("fields", f"has {len(sent)} fields, and may have {FIELDS_MAX}", "too_many_fields")

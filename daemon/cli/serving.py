@@ -7,10 +7,12 @@ after that is the daemon's own.
 import asyncio
 import gc
 import os
+import resource
 import signal
 from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager
-from typing import Final
+from functools import partial
+from typing import Final, Protocol
 
 from daemon.app import Daemon
 from daemon.cli.output import Code, note, printable
@@ -23,17 +25,60 @@ from daemon.store.errors import StoreError
 from daemon.web.server import ListenError
 from rules.instants import format_instant
 
+FILES_MAX: Final = 65_536  # more than a daemon has any use for
 COLLECT: Final = (20_000, 20, 50)  # reference counting frees nearly everything; cycles are few and wait this long
+
+
+class Process(Protocol):
+    """What runs: the daemon that keeps the tickets, or a location that only probes."""
+
+    async def start(self, *, strict: bool = False) -> None:
+        """Open everything, and begin."""
+        ...
+
+    async def serve(self) -> tuple[str, int]:
+        """Listen. The address that was bound."""
+        ...
+
+    def request_reload(self) -> None:
+        """Read the rule files again, soon."""
+        ...
+
+    async def drain(self) -> None:
+        """Bring to an end what was begun, within bounds."""
+        ...
+
+    async def stop(self) -> None:
+        """Close everything. Safe after a failed `start`."""
+        ...
+
+
+class Make(Protocol):
+    """The class of one."""
+
+    def __call__(self, settings: Settings, *, clock: Clock) -> Process:
+        """Opens nothing."""
+        ...
+
 
 Ready = Callable[[str], Awaitable[None]]  # is told the URL it listens on
 
 
-def serve(settings: Settings, *, strict: bool = False, ready: Ready | None = None) -> Code:
-    """Runs a daemon until a signal ends it. `ready` is awaited once it listens."""
+def serve(settings: Settings, *, strict: bool = False, ready: Ready | None = None, make: Make | None = None) -> Code:
+    """Runs a process until a signal ends it: what `make` makes, else the daemon. `ready` is awaited once it listens."""
     clock = SystemClock()
     configure(settings.log.format, settings.log.level, lambda: format_instant(clock.now()))
+    _raise_files()
     with asyncio.Runner(loop_factory=_loop_factory()) as runner:
-        return runner.run(_life(settings, clock, strict=strict, ready=ready))
+        return runner.run(_life(partial(make or Daemon, settings, clock=clock), strict=strict, ready=ready))
+
+
+def _raise_files() -> None:
+    """As many open files as the system lets this process have: the usual 1,024 are there for programs that select."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = FILES_MAX if hard == resource.RLIM_INFINITY else min(hard, FILES_MAX)
+    if soft != resource.RLIM_INFINITY and soft < wanted:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
 
 
 def _loop_factory() -> Callable[[], asyncio.AbstractEventLoop] | None:
@@ -59,8 +104,8 @@ def _calm_collector() -> Iterator[None]:
         gc.unfreeze()
 
 
-async def _life(settings: Settings, clock: Clock, *, strict: bool, ready: Ready | None) -> Code:
-    daemon = Daemon(settings, clock=clock)
+async def _life(make: Callable[[], Process], *, strict: bool, ready: Ready | None) -> Code:
+    daemon = make()
     signals = _Signals(daemon)
     try:
         await daemon.start(strict=strict)
@@ -89,7 +134,7 @@ async def _life(settings: Settings, clock: Clock, *, strict: bool, ready: Ready 
 class _Signals:
     """SIGTERM and SIGINT set `asked`, and end the process at once when they come again; SIGHUP reloads."""
 
-    def __init__(self, daemon: Daemon) -> None:
+    def __init__(self, daemon: Process) -> None:
         """From here on no signal kills by default."""
         self.asked = asyncio.Event()
         self._daemon = daemon

@@ -1,4 +1,4 @@
-"""Every route, on one aiohttp application.
+"""Every route, on one aiohttp application: of the daemon that keeps the tickets, or of one that only probes.
 
 The one law: no middleware stands on the senders' path, and no path answers without the gate but health and the links
 that carry their own proof.
@@ -19,7 +19,7 @@ from daemon.web.gate import Gate
 from daemon.web.health import HealthPages
 from daemon.web.metrics import MetricsPage
 from daemon.web.openapi import Description
-from daemon.web.ports import Daemon
+from daemon.web.ports import Daemon, Process
 from daemon.web.respond import Respond
 from daemon.web.rules import Rules
 
@@ -40,7 +40,23 @@ def build(daemon: Daemon) -> web.Application:
     app.router.add_routes(HealthPages(daemon).routes(gate))
     app.router.add_routes(MetricsPage(daemon).routes(gate))
     app.router.add_routes(Description(daemon, __version__).routes(gate))
-    app.router.add_route("*", "/{path:.*}", gate.open(_Nothing(daemon, gate).serve))
+    sources = sorted(kind.path for kind in daemon.kinds.sources.values() if "{" not in kind.path)
+    no_source = f"no source is served there; alerts are taken at {', '.join(sources)}"
+    return _finished(app, daemon, gate, no_source, "nothing is served at this path; /api/openapi.json lists what is")
+
+
+def build_probes_only(process: Process) -> web.Application:
+    """The application of a location that only looks: nothing is taken there, and no ticket is kept."""
+    app = web.Application(client_max_size=process.settings.limits.body)
+    gate = Gate(process)
+    app.router.add_routes(HealthPages(process).routes(gate))
+    app.router.add_routes(MetricsPage(process).routes(gate))
+    said = "this ticketd only probes: send to, and ask, the one that keeps the tickets"
+    return _finished(app, process, gate, said, said)
+
+
+def _finished(app: web.Application, process: Process, gate: Gate, no_source: str, nothing: str) -> web.Application:
+    app.router.add_route("*", "/{path:.*}", gate.open(_Nothing(process, gate, no_source, nothing).serve))
     app.on_response_prepare.append(_headers)
     return app
 
@@ -55,10 +71,11 @@ async def _headers(request: web.Request, response: web.StreamResponse) -> None: 
 class _Nothing:
     """What is served where nothing is: 404, or 405 where another method is taken."""
 
-    def __init__(self, daemon: Daemon, gate: Gate) -> None:
-        self._required = daemon.auth.required
+    def __init__(self, process: Process, gate: Gate, no_source: str, nothing: str) -> None:
+        self._required = process.auth.required
         self._gate = gate
-        self._sources = sorted(kind.path for kind in daemon.kinds.sources.values() if "{" not in kind.path)
+        self._no_source = no_source  # said of what looks like a sender's path
+        self._nothing = nothing
 
     async def serve(self, request: web.Request) -> web.StreamResponse:
         """Raises the ProblemError that fits."""
@@ -69,8 +86,8 @@ class _Nothing:
             raise ProblemError(405, f"this path takes {', '.join(allowed)}", headers={"Allow": ", ".join(allowed)})
         path = request.path[:_PATH_CHARS_SHOWN]
         if path.startswith("/webhooks/"):
-            raise ProblemError(404, f"no source is served there; alerts are taken at {', '.join(self._sources)}")
-        raise ProblemError(404, "nothing is served at this path; /api/openapi.json lists what is")
+            raise ProblemError(404, self._no_source)
+        raise ProblemError(404, self._nothing)
 
 
 def _known(gate: Gate, request: web.Request) -> Principal:

@@ -13,7 +13,7 @@ from aiohttp import web
 
 from daemon.auth import Need, Principal
 from daemon.web.errors import Handler, ProblemError, UnauthenticatedError, answered
-from daemon.web.ports import Daemon
+from daemon.web.ports import Process
 
 Guarded = Callable[[web.Request, Principal], Awaitable[web.StreamResponse]]
 
@@ -23,7 +23,7 @@ _NEVER_FROM_PAGES: Final = "a web page of another site may not ask this"
 class Gate:
     """Makes handlers of guarded ones."""
 
-    def __init__(self, daemon: Daemon) -> None:
+    def __init__(self, daemon: Process) -> None:
         self._auth = daemon.auth
         self._clock = daemon.clock
         self._hosts = {"localhost", daemon.settings.host, urlsplit(daemon.settings.base_url).hostname or ""} - {""}

@@ -9,13 +9,13 @@ from daemon.auth import Need, Principal
 from daemon.web.api import reply
 from daemon.web.errors import problem
 from daemon.web.gate import Gate
-from daemon.web.ports import Daemon
+from daemon.web.ports import Process
 
 
 class HealthPages:
     """The handlers."""
 
-    def __init__(self, daemon: Daemon) -> None:
+    def __init__(self, daemon: Process) -> None:
         self._daemon = daemon
 
     def routes(self, gate: Gate) -> list[web.RouteDef]:

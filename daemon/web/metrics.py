@@ -10,13 +10,13 @@ from aiohttp import web
 from daemon.auth import Need, Principal
 from daemon.metrics import CONTENT_TYPE
 from daemon.web.gate import Gate
-from daemon.web.ports import Daemon
+from daemon.web.ports import Process
 
 
 class MetricsPage:
     """The handler."""
 
-    def __init__(self, daemon: Daemon) -> None:
+    def __init__(self, daemon: Process) -> None:
         self._render = daemon.metrics.render
         self._rendering: asyncio.Future[bytes] | None = None
 

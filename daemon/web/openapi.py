@@ -100,7 +100,7 @@ def _signal(name: str, kind: type[Source], path: str, method: str) -> dict[str, 
     paths = served(kind)
     number = f"_{paths.index(path) + 1}" if len(paths) > 1 else ""
     method_id = f"_{method.lower()}" if len(kind.methods) > 1 else ""
-    called = "{" in path
+    called = "{" in kind.path
     operation: dict[str, Any] = {
         "summary": kind.summary if called else f"{kind.summary} from {name}",
         "operationId": f"signal_{name}{number}{method_id}",

@@ -52,13 +52,11 @@ class Judged(Protocol):
         ...
 
 
-class Daemon(Protocol):
-    """The composition root, as the web sees it."""
+class Process(Protocol):
+    """A running ticketd, whatever it does."""
 
     @property
-    def ingest(self) -> Path: ...  # noqa: D102 - the types say it
-    @property
-    def policies(self) -> PolicyInForce: ...  # noqa: D102
+    def policies(self) -> PolicyInForce: ...  # noqa: D102 - the types say it
     @property
     def settings(self) -> Settings: ...  # noqa: D102
     @property
@@ -68,9 +66,20 @@ class Daemon(Protocol):
     @property
     def auth(self) -> Auth: ...  # noqa: D102
     @property
-    def links(self) -> Links: ...  # noqa: D102
-    @property
     def clock(self) -> Clock: ...  # noqa: D102
+
+    async def reload(self) -> Sequence[object]:
+        """Load the policy's files again; what is wrong with them (then nothing changed), or nothing."""
+        ...
+
+
+class Daemon(Process, Protocol):
+    """The composition root of the daemon that keeps the tickets, as the web sees it."""
+
+    @property
+    def ingest(self) -> Path: ...  # noqa: D102
+    @property
+    def links(self) -> Links: ...  # noqa: D102
     @property
     def kinds(self) -> Kinds: ...  # noqa: D102
     @property
@@ -80,8 +89,4 @@ class Daemon(Protocol):
 
     async def read(self, read: Callable[[Any], T]) -> T:
         """`read(reader)` on a reader's thread. Raises BusyError when too many wait."""
-        ...
-
-    async def reload(self) -> Sequence[object]:
-        """Load the policy's files again; what is wrong with them (then nothing changed), or nothing."""
         ...

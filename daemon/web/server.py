@@ -15,9 +15,8 @@ from aiohttp import web
 from aiohttp.http_exceptions import HttpProcessingError
 from aiohttp.http_parser import HttpRequestParser, HttpRequestParserPy
 
-from daemon.web.app import build
 from daemon.web.errors import problem
-from daemon.web.ports import Daemon
+from daemon.web.ports import Process
 from rules.instants import SECOND
 
 BACKLOG: Final = 64  # also how many asyncio takes in one go, each a descriptor, before we can count them
@@ -43,10 +42,12 @@ class ListenError(Exception):
 
 
 class Server:
-    """Serves a daemon's application on the address of its settings."""
+    """Serves an application of a process on the address of its settings."""
 
-    def __init__(self, daemon: Daemon) -> None:
+    def __init__(self, daemon: Process, application: Callable[[], web.Application]) -> None:
+        """`application` is made when it is served."""
         self._daemon = daemon
+        self._application = application
         self._runner: web.AppRunner | None = None
         self._listener: asyncio.Server | None = None
         self.connections = 0
@@ -77,7 +78,7 @@ class Server:
                 "from a wheel, and unset AIOHTTP_NO_EXTENSIONS"
             )
         settings = self._daemon.settings
-        runner = web.AppRunner(build(self._daemon), access_log=None)
+        runner = web.AppRunner(self._application(), access_log=None)
         await runner.setup()
         if runner.server is None:
             raise ListenError("the HTTP server could not be made")

@@ -12,7 +12,7 @@ from connectors.alerts import fingerprint
 from connectors.base import Call, Parsed, Problem, RefusedBodyError
 from connectors.sources.probe import FIELDS_MAX, SAMPLES_MAX, Connector
 from rules.instants import MICROSECOND, SECOND, parse_instant
-from rules.model import Sample
+from rules.model import NOTE_CHARS_MAX, Sample, SampleMark
 
 AT = parse_instant("2026-01-31T10:00:00Z")
 GOOD = {"fields": {"up": 1}}
@@ -141,7 +141,7 @@ def test_every_finite_number_comes_through_unchanged(value: float) -> None:
 @pytest.mark.parametrize(
     ("one", "path", "word"),
     [
-        ({}, "[1].fields", "invalid_result"),
+        ({}, "[1].fields", "no_fields"),
         ({"fields": None}, "[1].fields", "invalid_result"),
         ({"fields": {}}, "[1].fields", "no_fields"),
         ({"fields": {f"f{n}": n for n in range(FIELDS_MAX + 1)}}, "[1].fields", "too_many_fields"),
@@ -158,6 +158,11 @@ def test_every_finite_number_comes_through_unchanged(value: float) -> None:
         ({**GOOD, "at": "yesterday"}, "[1].at", "invalid_result"),
         ({**GOOD, "at": "2026-02-30T00:00:00Z"}, "[1].at", "invalid_result"),
         ({**GOOD, "labels": {"big": "x" * (64 << 10)}}, "[1].labels", "labels_too_large"),
+        ({**GOOD, "note": 7}, "[1].note", "invalid_result"),
+        ({**GOOD, "mark": 1}, "[1].mark", "invalid_result"),
+        ({**GOOD, "mark": "own-network"}, "[1].mark", "bad_mark"),
+        ({"mark": "gone", "fields": {"up": "1"}}, "[1].fields.up", "not_a_number"),
+        ({"mark": "", "note": "down"}, "[1].fields", "no_fields"),
         (7, "[1]", "invalid_result"),
     ],
 )
@@ -199,6 +204,40 @@ def test_a_path_must_name_a_probe(probe: str) -> None:
 def test_odd_text_in_the_path_is_made_fit() -> None:
     (one,) = parse(GOOD, "a\0b").taken
     assert one.labels == {"probe": "a␀b"}
+
+
+# ---- notes and marks
+def test_a_note_is_kept_for_people_and_a_long_one_is_cut() -> None:
+    assert sample({**GOOD, "note": "refused \0 by é"}).note == "refused ␀ by é"
+    assert sample({**GOOD, "note": "x" * (NOTE_CHARS_MAX + 1)}).note == "x" * NOTE_CHARS_MAX
+    assert sample({**GOOD, "note": None, "mark": None}) == sample({**GOOD, "note": "", "mark": ""}) == sample(GOOD)
+
+
+@pytest.mark.parametrize("mark", [SampleMark.OWN_NETWORK, SampleMark.GONE])
+@pytest.mark.parametrize("fields", [{}, {"fields": {}}, {"fields": {"up": 0}}])
+def test_what_is_marked_may_have_no_field(mark: SampleMark, fields: dict[str, Any]) -> None:
+    one = sample({"mark": str(mark), "note": "cut off", **fields})
+    assert (one.mark, one.note, one.fields) == (mark, "cut off", fields.get("fields", {}))
+
+
+# ---- results of several probes
+def together(body: Any) -> Parsed:
+    data = body if isinstance(body, bytes) else json.dumps(body).encode()
+    return Connector().parse(data, sender="s", received_at=AT)
+
+
+def test_where_the_path_names_no_probe_each_result_does() -> None:
+    parsed = together([{**GOOD, "labels": {"probe": name, "n": "1"}} for name in ("checkout", "cart")])
+    found = [{"probe": name, "n": "1"} for name in ("checkout", "cart")]
+    assert [(one.labels, one.fingerprint) for one in parsed.taken] == [(one, fingerprint(one)) for one in found]
+    assert together({**GOOD, "labels": {"probe": "cart"}}).taken == parse(GOOD, "cart").taken
+
+
+@pytest.mark.parametrize("labels", [{}, {"probe": ""}, {"probe": "x" * 201}, {"prob": "a"}])
+def test_one_that_names_none_is_refused_and_the_others_are_taken(labels: dict[str, str]) -> None:
+    parsed = together([{**GOOD, "labels": {"probe": "x" * 200}}, {**GOOD, "labels": labels}])
+    assert len(parsed.taken) == 1
+    assert [(one.path, one.word) for one in parsed.refused] == [("[1].labels.probe", "no_probe")]
 
 
 def test_a_query_means_nothing_here_and_says_so() -> None:

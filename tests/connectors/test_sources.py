@@ -26,7 +26,7 @@ from connectors.base import (
 )
 from rules.events import AlertsReceived
 from rules.instants import SECOND, format_instant, parse_instant
-from rules.model import Alert, Labels
+from rules.model import NOTE_CHARS_MAX, Alert, Labels
 from tests.connectors.oddities import TEXTS
 
 AT = parse_instant("2026-01-31T10:00:00Z")
@@ -98,7 +98,10 @@ def outcome(source: Source, body: bytes, call: Call | None = None) -> Parsed | N
         for sample in event.samples:
             assert sample.at <= AT + 60 * SECOND
             assert parse_instant(format_instant(sample.at)) == sample.at
-            assert 1 <= len(sample.fields) <= 50
+            assert (0 if sample.mark else 1) <= len(sample.fields) <= 50
+            assert len(sample.note) <= NOTE_CHARS_MAX
+            assert "\0" not in sample.note
+            sample.note.encode()
             assert all(re.fullmatch("[a-zA-Z_][a-zA-Z0-9_]{0,99}", name) for name in sample.fields)
             assert all(type(value) is float and math.isfinite(value) for value in sample.fields.values())
     return parsed
@@ -212,7 +215,8 @@ def test_any_text_in_any_field_harms_no_other_alert(source: Source, text: str) -
         assert parsed is not None
         assert parsed == escaped
         assert parsed.taken[-1] == whole.taken[-1]
-        if place[:-1] == ("labels",) and text and "\0" not in text:
+        spoken_for = place[-1] == "probe"  # by the path, so that another is refused
+        if place[:-1] == ("labels",) and text and "\0" not in text and not spoken_for:
             assert parsed.taken[0].labels[place[-1]] == text
 
 

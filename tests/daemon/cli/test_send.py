@@ -42,7 +42,7 @@ def test_a_source_whose_path_names_something_is_told_what(
     assert double.asked[0].target == path
 
 
-@pytest.mark.parametrize("source", ["probe", "probe:", "probe:a/b", "heartbeat:a/b/c", "alertmanager:x"])
+@pytest.mark.parametrize("source", ["heartbeat", "heartbeat:", "probe:a/b", "heartbeat:a/b/c", "alertmanager:x"])
 def test_a_source_that_says_too_little_or_too_much_is_wrong_usage(cli: Ticketd, body: Path, source: str) -> None:
     done = cli("send", body, "--source", source)
     assert done.exit_code == 2

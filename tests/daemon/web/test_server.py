@@ -3,6 +3,7 @@
 import asyncio
 import logging
 from collections.abc import AsyncIterator, Awaitable, Callable
+from functools import partial
 
 import pytest
 from aiohttp.http_parser import HttpRequestParserPy
@@ -10,12 +11,17 @@ from aiohttp.http_parser import HttpRequestParserPy
 from connectors.base import load
 from daemon.config import LimitSettings, Settings
 from daemon.web import server as server_module
+from daemon.web.app import build
 from daemon.web.server import ListenError, Server
 from tests.daemon.web.fakes import FakeDaemon
 
 Start = Callable[..., Awaitable[tuple[FakeDaemon, Server]]]
 BODY = load().sources["alertmanager"].example
 HEAD = b"POST /webhooks/alertmanager HTTP/1.1\r\nHost: localhost\r\n"
+
+
+def served(daemon: FakeDaemon) -> Server:
+    return Server(daemon, partial(build, daemon))
 
 
 @pytest.fixture
@@ -25,7 +31,7 @@ async def start(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Start]:
 
     async def run(**limits: object) -> tuple[FakeDaemon, Server]:
         daemon = FakeDaemon(Settings(listen="127.0.0.1:0", limits=LimitSettings(**limits)))  # type: ignore[arg-type]
-        server = Server(daemon)
+        server = served(daemon)
         await server.start()
         running.append(server)
         return daemon, server
@@ -199,7 +205,7 @@ async def test_closing_waits_for_what_runs_and_takes_nothing_new(start: Start) -
 
 async def test_an_address_in_use_is_named(start: Start) -> None:
     _, server = await start()
-    other = Server(FakeDaemon(Settings(listen=f"127.0.0.1:{server.port}")))
+    other = served(FakeDaemon(Settings(listen=f"127.0.0.1:{server.port}")))
     with pytest.raises(ListenError, match=f"cannot listen on 127.0.0.1:{server.port}: "):
         await other.start()
 
@@ -207,4 +213,4 @@ async def test_an_address_in_use_is_named(start: Start) -> None:
 async def test_the_slow_parser_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(server_module, "HttpRequestParser", HttpRequestParserPy)
     with pytest.raises(ListenError, match="compiled HTTP parser"):
-        await Server(FakeDaemon()).start()
+        await served(FakeDaemon()).start()
