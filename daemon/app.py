@@ -8,7 +8,7 @@ import asyncio
 import os
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
-from typing import Any, Final, TypeVar
+from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 import structlog
 
@@ -41,6 +41,7 @@ from daemon.store.store import Store
 from daemon.tasks import Supervisor, within
 from daemon.timers import POLL_S_MAX, Timers
 from daemon.tokens import Tokens
+from daemon.web.app import build
 from daemon.web.server import Server
 from daemon.wiring import feeds_of, language_kinds, make_notifiers, secrets_of, snapshot_of
 from rules.concerns import concerns
@@ -49,9 +50,13 @@ from rules.events import PolicyLoaded
 from rules.instants import SECOND, Instant
 from rules.language import Problem
 
+if TYPE_CHECKING:
+    from daemon.probing.here import Here
+
 T = TypeVar("T")
 
 PROBLEMS_LOGGED_MAX: Final = 20
+LAST_RESULTS_S: Final = 2.0  # for the last results of probes at the end
 SHUTDOWN_S: Final = 3.0  # for answers on their way out when the listener closes
 
 _log = structlog.get_logger("daemon.app")
@@ -110,6 +115,7 @@ class Daemon:
         self._reading: Reading | None = None
         self.server: Server | None = None
         self._reloading = asyncio.Lock()
+        self._here: Here | None = None  # what looks, once the policy has probes
         self._bad_files = self._started_on_bad_files = False
         redaction.hide(secrets_of(settings))
 
@@ -163,6 +169,7 @@ class Daemon:
         self._started_on_bad_files = bool(problems)
         self._tell_files(problems)
         self._tell_policy()
+        self._look()
         policy = self.policies.current
         _log.info("started", version=__version__, policy=policy.version, rules=len(policy.rules))
 
@@ -207,7 +214,7 @@ class Daemon:
 
     async def serve(self) -> tuple[str, int]:
         """Listen. The address that was bound. Raises ListenError when it cannot be."""
-        self.server = Server(self)
+        self.server = Server(self, partial(build, self))
         await self.server.start()
         host, port = self.server.addresses[0]
         self.notify.ready()
@@ -236,6 +243,7 @@ class Daemon:
                 if self._bad_files:
                     self._tell_files(())
                 self._tell_policy()
+                self._look()
             self.notify.ready()
             return problems
 
@@ -273,10 +281,28 @@ class Daemon:
         """Have what stands judged anew by the policy in force."""
         self._policy_report.tell(PolicyLoaded(self.policies.current.version))
 
+    def _look(self) -> None:
+        """Look at what the policy in force says."""
+        if self._here is not None:
+            self._here.adopt()
+        elif self.policies.current.probes:
+            from daemon.probing.here import Here  # noqa: PLC0415 - who probes nothing need not hold what probes
+
+            self._here = Here(self)
+            self._here.start()
+
+    async def _look_no_more(self, seconds: float) -> None:
+        """What was seen last is still taken, if that can be within `seconds`."""
+        here, self._here = self._here, None
+        if here is not None:
+            await here.close(seconds)
+
     # ---- ending
     async def drain(self) -> None:
         """Take nothing more (503), commit what was taken, deliver what is in flight, all within `limits.drain`."""
-        self.health.draining = self.ingest.draining = True
+        self.health.draining = True
+        await self._look_no_more(LAST_RESULTS_S)
+        self.ingest.draining = True
         if self.mailroom is not None:
             self.mailroom.drain()
         self.notify.stopping()
@@ -293,6 +319,7 @@ class Daemon:
         """Close everything. Safe after a failed `start`."""
         if self.server is not None:
             await self.server.close(SHUTDOWN_S)
+        await self._look_no_more(0.0)
         if hasattr(self, "ingest"):
             self.ingest.draining = True
         await self.supervisor.stop()
