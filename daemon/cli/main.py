@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from daemon.cli import check, copies, demo, oncall, rules, run, send, tickets
+from daemon.cli import check, copies, demo, oncall, probe, rules, run, send, tickets
 from daemon.cli.output import say
 
 app = typer.Typer(
@@ -27,6 +27,7 @@ app.command(epilog=demo.EXAMPLES)(demo.demo)
 app.command(epilog=check.EXAMPLES)(check.check)
 app.add_typer(rules.app, name="rules")
 app.add_typer(tickets.app, name="tickets")
+app.add_typer(probe.app, name="probe")
 app.command(epilog=send.EXAMPLES)(send.send)
 app.command(epilog=oncall.EXAMPLES)(oncall.oncall)
 app.command(epilog=copies.BACKUP_EXAMPLES)(copies.backup)
