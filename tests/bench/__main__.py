@@ -13,7 +13,7 @@ import sys
 import tempfile
 from pathlib import Path
 
-from tests.bench import measures, replays, rulework, servers, timers
+from tests.bench import beats, measures, probing, replays, rulework, servers, timers
 from tests.bench.measures import Plan, Report
 
 PLANS = {
@@ -29,6 +29,8 @@ PARTS = {
     "rules": rulework.rulework,
     "replays": replays.replays,
     "timers": timers.timers,
+    "probing": probing.probing,
+    "beats": beats.beats,
 }
 
 

@@ -71,7 +71,7 @@ class _Sender(asyncio.Protocol):
         if transport is None or body is None:
             self._end()
             return
-        request = round_.head % len(body) + body
+        request = round_.head % len(body) + body if round_.head else body
         self._sent_at = time.perf_counter()
         transport.write(request)
 
@@ -106,11 +106,14 @@ class _Sender(asyncio.Protocol):
             self._round.done.set_result(None)
 
 
-async def _drive(port: int, path: str, bodies: Iterator[bytes], connections: int, seconds: float) -> Measured:
-    head = (
+def _posting(port: int, path: str) -> bytes:
+    return (
         f"POST {path} HTTP/1.1\r\nHost: {HOST}:{port}\r\nUser-Agent: Alertmanager/0.27.0\r\n"
         "Content-Type: application/json\r\nContent-Length: %d\r\n\r\n"
     ).encode()
+
+
+async def _drive(port: int, head: bytes, bodies: Iterator[bytes], connections: int, seconds: float) -> Measured:
     loop = asyncio.get_running_loop()
     started = time.perf_counter()
     cpu = _cpu_s()
@@ -139,10 +142,19 @@ def _cpu_s() -> float:
 
 def drive(port: int, path: str, bodies: Iterator[bytes], connections: int, seconds: float) -> Measured:
     """Posts for so long. Raises LoadError, or TimeoutError for an answer that never came."""
+    return _driven(port, _posting(port, path), bodies, connections, seconds)
+
+
+def ask(port: int, requests: Iterator[bytes], connections: int, seconds: float) -> Measured:
+    """The same with whole requests, head and body, for so long or until there are no more of them."""
+    return _driven(port, b"", requests, connections, seconds)
+
+
+def _driven(port: int, head: bytes, bodies: Iterator[bytes], connections: int, seconds: float) -> Measured:
     gc.collect()
     gc.disable()  # a pause of the load's own is nobody's latency
     try:
-        return asyncio.run(_drive(port, path, bodies, connections, seconds))
+        return asyncio.run(_drive(port, head, bodies, connections, seconds))
     finally:
         gc.enable()
 

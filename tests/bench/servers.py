@@ -151,13 +151,13 @@ def _running(command: list[str], port: int, log: Path, cpu: int | None, path: st
 
 
 @contextlib.contextmanager
-def ticketd(folder: Path, cpu: int | None) -> Iterator[Server]:
+def ticketd(folder: Path, cpu: int | None, *, rules: str = RULES) -> Iterator[Server]:
     """`ticketd run` over the store in this folder, made if there is none; ready."""
     folder.mkdir(parents=True, exist_ok=True)
     port = free_port()
     config = folder / "config.toml"
     config.write_text(CONFIG.format(listen=f"{HOST}:{port}", store=folder / "ticketd.db"), "utf-8")
-    (folder / "rules.yaml").write_text(RULES, "utf-8")
+    (folder / "rules.yaml").write_text(rules, "utf-8")
     command = [str(TICKETD), "run", "--strict", "--config", str(config)]
     with _running(command, port, folder / "ticketd.log", cpu, "/-/ready") as server:
         yield server

@@ -10,7 +10,9 @@
 #   PEER_DIR         where configuration, mail and log lie (required but for install); when root calls this, no folder
 #                    above it may be closed to others, as mail is read as the user `nobody`
 #   IMAPS_PORT       a free port (required but for install)
+#   SASL_PORT        a free port at which another server may ask whether a login is right; none: not at all
 #   CERTIFICATE KEY  PEM files
+#   IMAP_PORT        another free port, for IMAP that begins in plain text and offers STARTTLS; without it there is none
 set -eu
 LOOP=127.0.0.1
 
@@ -71,12 +73,19 @@ userdb {
 service imap-login {
   chroot =
   inet_listener imap {
-    port = 0
+    address = $LOOP
+    port = ${IMAP_PORT:-0}
   }
   inet_listener imaps {
     address = $LOOP
     port = $IMAPS_PORT
     ssl = yes
+  }
+}
+service auth {
+  inet_listener {
+    address = $LOOP
+    port = ${SASL_PORT:-0}
   }
 }
 service anvil {

@@ -199,6 +199,7 @@ class Daemon:
     port: int = field(default_factory=free_port)
     process: Process | None = None
     tracebacks_expected: bool = False
+    options: tuple[str, ...] = ()  # of `ticketd run`, behind the configuration's
     starts: int = 0
 
     @property
@@ -255,7 +256,10 @@ class Daemon:
         self.write_config()
         self.starts += 1
         self.process = launch(
-            [*prefix, TICKETD, "run", "--config", self.config_path], self.log_path, env=env, cwd=self.folder
+            [*prefix, TICKETD, "run", "--config", self.config_path, *self.options],
+            self.log_path,
+            env=env,
+            cwd=self.folder,
         )
         if ready:
             self.wait_ready()

@@ -14,6 +14,8 @@
 #   SMTP_PORT NEXT_PORT REPLIES_PORT POLICY_PORT   (required but for install)
 #   PEOPLE        addresses in office.test
 #   CERTIFICATE KEY   PEM files for STARTTLS
+#   SMTPS_PORT    a free port for SMTP with TLS from the first byte; none: not at all
+#   SASL_PORT     where a Dovecot says who may log in, which is offered after STARTTLS only; none: nobody
 set -eu
 LOOP=127.0.0.1
 
@@ -77,9 +79,17 @@ smtpd_tls_cert_file = ${CERTIFICATE:?}
 smtpd_tls_key_file = ${KEY:?}
 smtp_tls_security_level = none
 CONF
+  [ -z "${SASL_PORT:-}" ] || cat >>"$PEER_DIR/conf/main.cf" <<CONF
+smtpd_sasl_auth_enable = yes
+smtpd_sasl_type = dovecot
+smtpd_sasl_path = inet:$LOOP:$SASL_PORT
+smtpd_tls_auth_only = yes
+CONF
   # the stock table, with smtpd on our port and nothing in a chroot
   sed -E "s/^smtp +inet .*/$LOOP:$SMTP_PORT inet n - n - - smtpd/; s/^([a-z0-9-]+ +(unix|inet) +[n-] +[n-] +)y/\1n/" \
     /usr/share/postfix/master.cf.dist >"$PEER_DIR/conf/master.cf"
+  [ -z "${SMTPS_PORT:-}" ] \
+    || echo "$LOOP:$SMTPS_PORT inet n - n - - smtpd -o smtpd_tls_wrappermode=yes" >>"$PEER_DIR/conf/master.cf"
 }
 
 start() {
@@ -102,5 +112,5 @@ case ${1:-help} in
     end
     rm -rf "$PEER_DIR"
     ;;
-  *) sed -n '2,17p' "$0"; exit 2 ;;
+  *) sed -n '2,18p' "$0"; exit 2 ;;
 esac

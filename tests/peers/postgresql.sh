@@ -11,6 +11,7 @@
 #   PEER_DIR          where data, log and socket lie (required but for install); no folder above it may be closed to
 #                     the user `postgres`, as whom it runs when root calls this
 #   POSTGRESQL_PORT   a free port (required but for install)
+#   CERTIFICATE KEY   PEM files: with them, it also takes TLS
 set -eu
 LOOP=127.0.0.1
 CONFIG=/etc/postgresql-common/createcluster.conf
@@ -45,6 +46,15 @@ as_user() { # PROGRAM ARGUMENTS... ; the server refuses to be root
   fi
 }
 
+secure() { # the key must be the server's own, and nobody else's
+  cp "$CERTIFICATE" "$PEER_DIR/tls.crt"
+  cp "${KEY:?}" "$PEER_DIR/tls.key"
+  chmod 600 "$PEER_DIR/tls.key"
+  [ "$(id -u)" != 0 ] || chown postgres: "$PEER_DIR/tls.crt" "$PEER_DIR/tls.key"
+  printf "ssl = on\nssl_cert_file = '%s'\nssl_key_file = '%s'\n" "$PEER_DIR/tls.crt" "$PEER_DIR/tls.key" \
+    >>"$PEER_DIR/data/postgresql.conf"
+}
+
 begin() { # what initdb leaves, for tests: nothing is worth waiting for the disk
   printf peer >"$PEER_DIR/password"
   as_user initdb -D "$PEER_DIR/data" -U peer --pwfile="$PEER_DIR/password" --auth=scram-sha-256 -E UTF8 \
@@ -56,6 +66,7 @@ unix_socket_directories = '$PEER_DIR'
 max_connections = 50
 fsync = off
 CONF
+  [ -z "${CERTIFICATE:-}" ] || secure
 }
 
 start() {
