@@ -47,7 +47,7 @@ run: setup  ## the daemon on its embedded store, on 127.0.0.1:9876
 test: setup lint types imports unit  ## the whole suite, but what needs real programs: see peers, faults, simulation
 
 unit: setup  ## the unit suite alone
-	$(PYTEST) -q tests --ignore=tests/peers --ignore=tests/faults --ignore=tests/simulation --ignore=tests/bench --ignore=tests/packaging
+	$(PYTEST) -q -n auto --dist worksteal tests --ignore=tests/peers --ignore=tests/faults --ignore=tests/simulation --ignore=tests/bench --ignore=tests/packaging
 
 lint: setup  ## ruff: style and bans
 	$(BIN)/ruff check .
