@@ -6,22 +6,20 @@ The one law: no script, no frame, no outside resource, nothing cached, and no re
 import hashlib
 from base64 import b64encode
 from collections.abc import Sequence
+from functools import cache
 from importlib.resources import files
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
-from jinja2 import DictLoader, Environment, StrictUndefined
 from markupsafe import Markup, escape
 
 from daemon.web.pages.words import ENGLISH, PageWords
 
+if TYPE_CHECKING:
+    from jinja2 import Template
+
 _FILES: Final = files("daemon.web.pages")
 _STYLE: Final = _FILES.joinpath("style.css").read_text(encoding="utf-8")
-_ENVIRONMENT: Final = Environment(
-    loader=DictLoader({"page.html": _FILES.joinpath("page.html").read_text(encoding="utf-8")}),
-    autoescape=True,
-    undefined=StrictUndefined,
-    auto_reload=False,
-)
+_PAGE: Final = _FILES.joinpath("page.html").read_text(encoding="utf-8")
 _STYLE_HASH: Final = b64encode(hashlib.sha256(_STYLE.encode()).digest()).decode()
 
 HEADERS: Final = {
@@ -39,6 +37,13 @@ HEADERS: Final = {
 }
 
 
+@cache
+def _page() -> "Template":
+    from jinja2 import Environment, StrictUndefined  # noqa: PLC0415 - two megabytes that most daemons' days need not
+
+    return Environment(autoescape=True, undefined=StrictUndefined).from_string(_PAGE)
+
+
 def render(
     heading: str,
     *,
@@ -52,7 +57,7 @@ def render(
 ) -> str:
     """The page. `ticket` is the API's shape, `state` its status in words; `button` "" shows no form."""
     who = Markup('<strong dir="auto">{}</strong>').format(person)
-    return _ENVIRONMENT.get_template("page.html").render(
+    return _page().render(
         heading=heading,
         said=said,
         ticket=ticket,
