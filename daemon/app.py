@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 import structlog
 
-from connectors.base import Kinds, Notifier, load
+from connectors.base import Notifier
+from connectors.kinds import Kinds, load
 from daemon import __version__, own
 from daemon.auth import Auth
 from daemon.batch import Writer
@@ -282,7 +283,9 @@ class Daemon:
         self._policy_report.tell(PolicyLoaded(self.policies.current.version))
 
     def _look(self) -> None:
-        """Look at what the policy in force says."""
+        """Look at what the policy in force says; never again once it ends."""
+        if self.health.draining:
+            return
         if self._here is not None:
             self._here.adopt()
         elif self.policies.current.probes:

@@ -76,9 +76,14 @@ def _targets(probe: Probe, found: Sequence[ProbeTarget]) -> Iterator[ProbeTarget
 
 
 def _job(probe: Probe, given: ProbeTarget, location: str) -> Job:
-    """What says who looked at what is never overruled: a list of targets could else speak for another probe."""
+    """What says who looked at what is never overruled: a list of targets could else speak for another probe.
+
+    Probe and target come first, since sentences about a problem name its first few labels.
+    """
     target = placed(probe, given.target)
-    labels = {**probe.labels, **given.labels, PROBE: probe.id, KIND: probe.kind, LOCATION: location, TARGET: target}
+    own = {PROBE: probe.id, TARGET: target}
+    others = {name: value for name, value in {**probe.labels, **given.labels}.items() if name not in OWN}
+    labels = {**own, **others, LOCATION: location, KIND: probe.kind}
     printed = fingerprint(labels)
     key = f"{probe.id}\0{target}\0{printed}"
     return Job(key, probe, target, labels, printed, phase(key, probe.interval))

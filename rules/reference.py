@@ -16,7 +16,7 @@ BEACON: Final = "ticketd.location"  # the probe by which a location speaks of it
 
 
 class Seen(NamedTuple):
-    """One look at a reference: [start, end], and whether it failed as a network fails."""
+    """One look at a reference: [start, end] by a clock that nobody sets, and whether it failed as a network fails."""
 
     start: Instant
     end: Instant
@@ -34,9 +34,9 @@ def _failed_since(looks: Iterable[Seen], since: Instant) -> bool:
     return before
 
 
-def cut_off(references: Iterable[Iterable[Seen]], since: Instant) -> bool:
-    """`references`: the looks at each, in order of time. None at all: nobody is cut off."""
-    failed = [_failed_since(looks, since) for looks in references]
+def cut_off(references: Iterable[Sequence[Seen]], since: Instant) -> bool:
+    """`references`: the looks at each, in order of time; one never looked at counts not. None: nobody is cut off."""
+    failed = [_failed_since(looks, since) for looks in references if looks]
     return 2 * sum(failed) > len(failed)
 
 

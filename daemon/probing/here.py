@@ -4,22 +4,42 @@ The one law: what is seen here goes the same path as what anybody reports, and i
 Nothing of this is imported before a policy has probes.
 """
 
-from typing import TYPE_CHECKING
+from typing import Protocol
 
+from connectors.kinds import Kinds
+from daemon.clock import Clock
+from daemon.config import Settings
+from daemon.executor import Executor
+from daemon.ingest import Ingest
+from daemon.metrics import Metrics
+from daemon.policies import Policies
 from daemon.probing.leases import Leases
 from daemon.probing.looking import Looking
 from daemon.probing.reporting import IngestSink, Reporting
 from daemon.report import Report
+from daemon.store.store import Store
+from daemon.tasks import Supervisor
 from rules.events import AlertsReceived
 
-if TYPE_CHECKING:
-    from daemon.app import Daemon
+
+class Keeper(Protocol):
+    """What is needed of the daemon that keeps the tickets."""
+
+    settings: Settings
+    kinds: Kinds
+    clock: Clock
+    supervisor: Supervisor
+    metrics: Metrics
+    policies: Policies
+    executor: Executor
+    store: Store
+    ingest: Ingest
 
 
 class Here:
     """What looks, and what it holds. `start`, then `adopt` after each reload."""
 
-    def __init__(self, daemon: "Daemon") -> None:
+    def __init__(self, daemon: Keeper) -> None:
         """The daemon has started: it has its store and its path."""
         clock = daemon.clock
         sink = IngestSink(daemon.ingest, clock, daemon.settings.probing.location)
@@ -47,6 +67,8 @@ class Here:
 
     async def close(self, seconds: float) -> None:
         """Look no more, and within `seconds` have it committed what was seen."""
-        await self._looking.close()
-        await self._report.drain(seconds)
-        await self._leases.release()
+        try:
+            await self._looking.close()
+            await self._report.drain(seconds)
+        finally:
+            await self._leases.release()

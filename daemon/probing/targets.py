@@ -13,15 +13,16 @@ from typing import Final
 
 import structlog
 
-from connectors.base import load
+from connectors.kinds import load
 from connectors.network.reach import Reach
-from connectors.probing.base import FOUND_MAX, UP, Credential, Failure, Trial
+from connectors.network.trial import UP, Credential, Failure, Trial
+from connectors.probing.base import FOUND_MAX
 from connectors.probing.base import Discovery as Finder
 from connectors.probing.base import Probe as Kind
 from daemon import own
 from daemon.clock import Clock
 from daemon.metrics import Metrics
-from daemon.tasks import Supervisor, within
+from daemon.tasks import CANCEL_S_MAX, Supervisor, within
 from rules.events import AlertsReceived
 from rules.instants import MINUTE, SECOND, Instant, Span
 from rules.policy import Discovery, Policy, Probe, ProbeTarget
@@ -198,13 +199,20 @@ class Targets:
         return tuple(one for one in found if one.target not in wrong)
 
     async def close(self) -> None:
-        """Ends every look; what was found stays."""
+        """Ends every look, each within `CANCEL_S_MAX`; what was found stays."""
         tasks = [one.task for known in self._known.values() for one in known.watches if one.task is not None]
         self._known.clear()
         for task in tasks:
             task.cancel()
-        if tasks:
-            await asyncio.wait(tasks)
+        if not tasks:
+            return
+        try:
+            await within(self._clock, CANCEL_S_MAX, asyncio.wait(tasks))
+        except TimeoutError:
+            left = [one for one in tasks if not one.done()]
+            for one in left:
+                one.cancel()
+            _log.error("discoveries do not end, and are left behind", looks=len(left))
 
     # ---- looking
     async def _follow(self, known: _Found, watch: _Watch) -> None:

@@ -24,10 +24,11 @@ from daemon.store.tables import (
     windows,
 )
 from rules.instants import DAY, Instant, Span
-from rules.model import Delivery, Instance, Phase, Status, Window
+from rules.model import Delivery, Instance, Phase, SampleMark, Status, Window
 
 STEP_ROWS: Final = 500
 QUIET: Final[Span] = 7 * DAY  # an instance forgotten sooner could take a late repeat for news
+QUIET_GONE: Final[Span] = DAY  # of targets that come and go by the hundred, or they would leave no room for others
 QUIET_BEAT: Final[Span] = 400 * DAY  # a job that runs once a year is missed only while its last word is known
 BEAT_FIELDS: Final = frozenset({"ok", "exit_code", "start"})  # a sample of these alone is a heartbeat
 QUARANTINE_MAX: Final = 10_000
@@ -212,7 +213,7 @@ class Retention:
         """Windows that nothing was put into for long, of instances that are ok."""
         cursor.execute(self._sql.windows, self._window_from)
         seen = cursor.fetchall()
-        silent = [row for row in seen if row[2] < now - QUIET]
+        silent = [row for row in seen if row[2] < now - QUIET_GONE]
         found = self._sql.instances.run(cursor, [(number,) for number in {row[0] for row in silent}]) if silent else []
         ok = {number: one.key for number, one in ((number, rows.instance(doc)) for number, doc in found) if _ok(one)}
         drop: list[rows.Row] = []
@@ -273,5 +274,7 @@ def _last(delivery: Delivery) -> Instant:
 
 def _forgettable(window: Window, now: Instant) -> bool:
     """A heartbeat is kept longer: that it is missed shows only against what was heard last."""
+    if window.mark is SampleMark.GONE:
+        return window.heard_at < now - QUIET_GONE
     beat = window.expected or (window.fields and window.fields.keys() <= BEAT_FIELDS)
     return window.heard_at < now - (QUIET_BEAT if beat else QUIET)

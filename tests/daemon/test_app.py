@@ -9,7 +9,7 @@ from typing import Any
 import aiohttp
 import pytest
 
-from connectors.base import load
+from connectors.kinds import load
 from daemon.app import Daemon
 from daemon.config import load_settings
 from daemon.executor import Inline
@@ -176,6 +176,16 @@ async def test_a_signal_asks_for_a_reload(make_daemon: MakeDaemon, rules: Path) 
         rules.write_text(RULES.replace("impact: site", "impact: service"))
         daemon.request_reload()
         await until(lambda: daemon.policies.current is not before)
+
+
+async def test_a_reload_while_draining_does_not_begin_to_look_again(make_daemon: MakeDaemon, rules: Path) -> None:
+    rules.write_text(f"{RULES}probes:\n  - {{id: shop, kind: tcp, targets: ['127.0.0.1:1'], interval: 1d}}\n")
+    daemon = make_daemon()
+    async with running(daemon):
+        assert daemon._here is not None
+        await daemon.drain()
+        assert await daemon.reload() == ()
+        assert daemon._here is None
 
 
 async def test_started_on_broken_files_a_ticket_says_so_until_they_are_good(

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from connectors import alerts
-from connectors.base import load, reread
+from connectors.kinds import load, reread
 from connectors.sources.probe import FIELDS_MAX
 from daemon.probing.bodies import Bodies, items_of, joined
 from rules.instants import HOUR, MINUTE, SECOND, format_instant

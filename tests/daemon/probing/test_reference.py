@@ -1,17 +1,19 @@
 """Our own network's failure told from that of others: what is told when, and with which mark."""
 
+import math
 from collections.abc import Sequence
+from dataclasses import replace
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
-from connectors.probing.base import Trial
+from connectors.network.trial import Trial
 from daemon.metrics import Metrics
-from daemon.probing.reference import CHECK_EVERY_S, References
-from daemon.probing.runner import Look
+from daemon.probing.look import Look
+from daemon.probing.reference import CHECK_EVERY_S, CLING_S, References
 from daemon.tasks import Supervisor
-from rules.instants import SECOND
+from rules.instants import HOUR, SECOND
 from rules.model import Sample
 from rules.policy import Policy, Probe, ProbeTarget
 from rules.probing import Job, jobs
@@ -34,18 +36,20 @@ class Network:
         self.down: set[str] = set()
         self.asked: list[str] = []
         self.takes_s = 0.0
+        self.clings: set[str] = set()  # whose looks never end
 
     def seen(self, job: Job, outcome: str = "", took_s: float = 0.0) -> Look:
         outcome = outcome or ("timeout" if job.target in self.down else "up")
         at = self.clock.now() - round(took_s * SECOND)
         note = "" if outcome == "up" else f"{job.target} does not answer"
         sample = Sample(job.fingerprint, job.labels, at, {"up": float(outcome == "up")}, note)
-        trial = Trial(job.target, labels={}, timeout_s=1, now=at, monotonic=self.clock.monotonic)
+        began_s = self.clock.monotonic() - took_s
+        trial = Trial(job.target, labels={}, timeout_s=1, now=at, monotonic=lambda: began_s)
         return Look(job, at, outcome, note, (sample,), took_s, trial)
 
     async def look(self, job: Job) -> Look:
         self.asked.append(job.target)
-        await self.clock.sleep(self.takes_s)
+        await self.clock.sleep(math.inf if job.target in self.clings else self.takes_s)
         return self.seen(job, took_s=self.takes_s)
 
 
@@ -200,3 +204,75 @@ async def test_references_are_judged_as_what_they_are_too(house: House) -> None:
     house.took("r0:1")
     await house.clock.advance(0.1)
     assert house.told == [("r0:1", 0.0, "own_network")]
+
+
+@pytest.mark.parametrize("by", [-HOUR, HOUR])
+async def test_a_clock_that_is_set_leaves_no_doubt_behind_and_no_old_trouble(house: House, by: int) -> None:
+    house.network.takes_s = 1.0
+    house.network.down = {"r0:1", "r1:1", "r2:1"}
+    house.took("a:1", "timeout")
+    await house.clock.advance(0.5)
+    house.clock.at += by
+    house.took("b:1", "timeout")
+    await house.clock.advance(0.5)
+    assert house.told == [("a:1", 0.0, "own_network")]
+    house.network.down = set()
+    await house.clock.advance(CHECK_EVERY_S + 1)
+    assert (house.told[1:], house.references.cut_off) == ([("b:1", 0.0, "own_network")], False)
+    await house.clock.advance(CHECK_EVERY_S)
+    house.took("a:1", "timeout")
+    await house.clock.advance(1)
+    assert house.told[2:] == [("a:1", 0.0, "")], "they could all be reached before and after"
+
+
+async def test_a_reference_whose_look_never_ends_is_not_waited_for(house: House) -> None:
+    house.network.clings = {"r0:1"}
+    house.took("a:1", "timeout")
+    await house.clock.advance(JOBS["r0:1"].probe.timeout / SECOND + CLING_S)
+    assert house.told == [("a:1", 0.0, "")], "the two others can be reached"
+
+
+async def test_references_that_come_while_the_others_are_asked_do_not_speak_unasked(house: House) -> None:
+    house.network.takes_s = 2.0
+    house.network.down = {"r0:1", "r1:1", "r2:1"}
+    house.took("a:1", "timeout")
+    await house.clock.advance(1)
+    more = replace(POLICY.probes["ref"], targets=tuple(ProbeTarget(f"r{n}:1") for n in range(9)))
+    house.references.adopt(jobs(Policy(probes={**POLICY.probes, "ref": more}), "here", keeper=True, found={}))
+    await house.clock.advance(1)
+    assert house.told == [("a:1", 0.0, "own_network")]
+
+
+async def test_where_others_are_references_meanwhile_those_are_asked_before_anything_is_told(house: House) -> None:
+    house.network.takes_s = 2.0
+    house.network.down = {"q:1"}
+    house.took("a:1", "timeout")
+    await house.clock.advance(1)
+    other = replace(POLICY.probes["ref"], targets=(ProbeTarget("q:1"),))
+    house.references.adopt(jobs(Policy(probes={**POLICY.probes, "ref": other}), "here", keeper=True, found={}))
+    await house.clock.advance(1)
+    assert house.told == []
+    await house.clock.advance(CHECK_EVERY_S + 2)
+    assert house.told == [("a:1", 0.0, "own_network")]
+
+
+async def test_a_doubt_about_what_is_no_longer_looked_at_is_never_told(house: House) -> None:
+    house.network.takes_s = 2.0
+    house.took("a:1", "timeout")
+    house.took("b:1", "timeout")
+    house.references.adopt([one for one in JOBS.values() if one.target != "a:1"])
+    await house.clock.advance(2 * CHECK_EVERY_S)
+    assert house.told == [("b:1", 0.0, "")]
+    assert house.metrics.registry.get_sample_value("ticketd_probe_skipped_total", {"reason": "closed"}) == 1
+
+
+async def test_at_the_end_a_doubt_stays_one_and_what_came_behind_it_is_told(house: House) -> None:
+    house.network.takes_s = 2.0
+    house.took("a:1", "timeout")
+    house.took("b:1", "timeout")
+    house.took("b:1")
+    await house.clock.advance(1)
+    house.references.close()
+    assert house.told == [("b:1", 1.0, "")]
+    await house.clock.advance(2 * CHECK_EVERY_S)
+    assert (house.told, len(house.network.asked)) == ([("b:1", 1.0, "")], 3), "and nobody is asked any more"

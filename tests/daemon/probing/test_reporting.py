@@ -4,7 +4,8 @@ from collections.abc import Sequence
 
 import pytest
 
-from connectors.base import Problem, load, reread
+from connectors.base import Problem
+from connectors.kinds import load, reread
 from daemon.batch import QuarantinedError
 from daemon.ingest import BusyError
 from daemon.metrics import Metrics

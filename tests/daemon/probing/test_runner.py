@@ -10,10 +10,12 @@ import pytest
 
 from connectors.network.guard import Guard
 from connectors.network.reach import Reach
-from connectors.probing.base import SERIES_MAX, Credential, Failure, Found, Probe, Trial
+from connectors.network.trial import SERIES_MAX, Credential, Failure, Found, Trial
+from connectors.probing.base import Probe
 from connectors.sources.probe import FIELDS_MAX
 from daemon.metrics import Metrics
-from daemon.probing.runner import Look, Runner
+from daemon.probing.look import Look
+from daemon.probing.runner import Runner
 from rules import policy as policies
 from rules.instants import SECOND, Instant
 from rules.model import NOTE_CHARS_MAX

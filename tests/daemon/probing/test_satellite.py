@@ -14,10 +14,12 @@ import pytest
 from pydantic import SecretStr
 from structlog.testing import capture_logs
 
-from connectors.base import ConnectorError, Kinds, load
+from connectors.base import ConnectorError
+from connectors.kinds import Kinds, load
 from connectors.net import Response
 from connectors.network.reach import Reach
-from connectors.probing.base import Credential, Probe, Trial
+from connectors.network.trial import Credential, Trial
+from connectors.probing.base import Probe
 from daemon.config import Settings, load_settings
 from daemon.executor import Inline
 from daemon.probe_settings import ProbingSettings, ReportSettings

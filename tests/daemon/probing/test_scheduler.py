@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import pytest
 
-from daemon.probing.runner import Look
+from daemon.probing.look import Look
 from rules.instants import DAY, MINUTE, SECOND, Span
 from rules.probing import Job
 from tests.daemon.probing.virtually import START, World, busiest, gaps, some, told

@@ -10,11 +10,12 @@ from structlog.testing import capture_logs
 
 from connectors.network.guard import Guard
 from connectors.network.reach import Reach
-from connectors.probing.base import Credential, Discovery, Failure, Trial
+from connectors.network.trial import Credential, Failure, Trial
+from connectors.probing.base import Discovery
 from daemon.metrics import Metrics
 from daemon.probing import targets as module
 from daemon.probing.targets import Targets, problems_of
-from daemon.tasks import Supervisor
+from daemon.tasks import CANCEL_S_MAX, Supervisor
 from rules import policy as nouns
 from rules.events import AlertsReceived
 from rules.instants import MINUTE, SECOND
@@ -56,6 +57,8 @@ class Fake(Discovery):
         return [ProbeTarget(one) for one in said or ()]
 
     async def close(self) -> None:
+        if self._of == "stuck":
+            await asyncio.Event().wait()
         self.closed.append(self._of)
 
 
@@ -377,3 +380,15 @@ async def test_the_command_line_looks_once(house: House) -> None:
         Fake.partly["more"] = "half of it"
         with pytest.raises(Failure, match=r"no such host|fake: half of it"):
             await house.targets.find_once(probe("web", options("more")))
+
+
+async def test_a_discovery_that_does_not_let_go_keeps_nobody_from_ending(house: House) -> None:
+    Fake.says["stuck"] = ["a:1"]
+    await house.adopt(probe("web", options("stuck")))
+    ending = asyncio.create_task(house.targets.close())
+    await settle()
+    assert not ending.done()
+    with capture_logs() as logs:
+        await house.clock.advance(CANCEL_S_MAX)
+    assert ending.done()
+    assert [one["event"] for one in logs] == ["discoveries do not end, and are left behind"]

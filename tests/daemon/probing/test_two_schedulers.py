@@ -9,7 +9,7 @@ import pytest
 from daemon.executor import Inline
 from daemon.metrics import Metrics
 from daemon.probing.leases import Leases
-from daemon.probing.runner import Look
+from daemon.probing.look import Look
 from daemon.probing.scheduler import Scheduler
 from daemon.store.store import Store
 from daemon.tasks import Supervisor

@@ -5,9 +5,9 @@ from collections import Counter
 from collections.abc import Awaitable, Callable, Iterable, Sequence
 from itertools import pairwise
 
-from connectors.probing.base import UP, Trial
+from connectors.network.trial import UP, Trial
 from daemon.metrics import Metrics
-from daemon.probing.runner import Look
+from daemon.probing.look import Look
 from daemon.probing.scheduler import Scheduler
 from daemon.tasks import Supervisor
 from rules.instants import SECOND, Instant, Span

@@ -7,7 +7,7 @@ import pytest
 from daemon.store.store import ConflictError, Store, ValueRefusedError
 from rules.commands import Command, PutInstance, PutSeries, PutTicket, PutWindow, Schedule
 from rules.instants import DAY
-from rules.model import Phase, Window
+from rules.model import Phase, SampleMark, Window
 from rules.state import Bond, Concerns
 from tests.daemon.store.nouns import (
     T0,
@@ -154,6 +154,16 @@ def test_a_heartbeat_is_kept_until_it_can_be_missed(store: Store) -> None:
     assert set(windows(store, 1)[key(1)]) == {"awaited", "beat", "began"}
     prune_all(store, T0 + 401 * DAY)
     assert windows(store, 1)[key(1)] == {}, "its ticket is live, so the instance stays"
+
+
+def test_of_what_is_gone_nothing_is_kept_longer_than_a_day(store: Store) -> None:
+    """Targets that come and go would else leave no room for others beside them."""
+    gone, there = a_window(1, "gone", mark=SampleMark.GONE), a_window(1, "there")
+    commit(store, PutInstance(an_instance(1, phase=Phase.OK), Phase.OK), PutWindow(gone), PutWindow(there))
+    prune_all(store, gone.heard_at + DAY)
+    assert set(windows(store, 1)[key(1)]) == {"gone", "there"}
+    prune_all(store, gone.heard_at + DAY + 1)
+    assert set(windows(store, 1)[key(1)]) == {"there"}
 
 
 def test_very_many_windows_are_looked_through_in_steps(store: Store) -> None:
