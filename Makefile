@@ -92,7 +92,7 @@ lock: setup  ## renew uv.lock after a change in pyproject.toml
 	$(BIN)/uv lock
 
 docs: setup  ## write the language reference in docs/rules.md anew, from the code
-	@$(BIN)/python -c 'from pathlib import Path; from connectors.base import load; \
+	@$(BIN)/python -c 'from pathlib import Path; from connectors.kinds import load; \
 	  from rules.language import LanguageKinds; from rules.language.reference import rewritten; \
 	  kinds = LanguageKinds(probes=load().probes, discoveries=load().discoveries); \
 	  file = Path("docs/rules.md"); file.write_text(rewritten(file.read_text("utf-8"), kinds), "utf-8")'

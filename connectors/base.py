@@ -1,8 +1,9 @@
-"""What a connector is: the protocols, their errors, and how kinds are found.
+"""What a source and a notifier are: the protocols and their errors.
 
 The one law: a kind is one file in `sources/`, `notifiers/`, `probes/` or `discoveries/`, named after the kind, holding
 one class `Connector` whose `Options` (a pydantic model) are its settings, their defaults, their documentation and their
-validation. Nothing else lists the kinds: `load` finds them. A file whose name begins with an underscore is no kind.
+validation. Nothing else lists the kinds: `connectors.kinds` finds them. A file whose name begins with an underscore is
+no kind.
 
 Options forbid unknown keys and never show their input in an error. A secret is a field of type `SecretStr`; for a
 field `NAME` of that type the configuration also takes `NAME_file`, reads that file and hands over its text, so that
@@ -11,23 +12,18 @@ a connector never opens one.
 
 from __future__ import annotations
 
-import importlib
-import pkgutil
 import re
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
-from functools import cache, lru_cache
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar, Final, Protocol
 from urllib.parse import parse_qsl, quote, unquote
 
 from rules.events import AlertsReceived, SamplesReceived
 from rules.model import Noun
-from rules.words import meant_or_list, shown
 
 if TYPE_CHECKING:
     from pydantic import BaseModel
 
-    from connectors.probing.base import Discovery, Probe
     from rules.instants import Instant, Span
     from rules.model import Alert, Message, Sample
 
@@ -269,56 +265,6 @@ class Listener(Protocol):
         ...
 
 
-@dataclass(frozen=True, slots=True)
-class Kinds:
-    """The kinds found, by family and name."""
-
-    sources: Mapping[str, type[Source]] = field(default_factory=dict)
-    notifiers: Mapping[str, type[Notifier]] = field(default_factory=dict)
-    probes: Mapping[str, type[Probe]] = field(default_factory=dict)
-    discoveries: Mapping[str, type[Discovery]] = field(default_factory=dict)
-
-
-class Family(Mapping[str, Any]):
-    """The kinds of one folder, each imported when it is first asked for: most daemons use a few of many."""
-
-    def __init__(self, name: str) -> None:
-        """`name`: of a folder of `connectors`."""
-        self._name = name
-        package = importlib.import_module(f"connectors.{name}")
-        found = (one.name for one in pkgutil.iter_modules(package.__path__))
-        self._names = tuple(sorted(one for one in found if not one.startswith("_")))
-
-    def __getitem__(self, kind: str) -> Any:
-        """The class. Raises KeyError when no file is called so."""
-        if kind not in self._names:
-            raise KeyError(kind)
-        return importlib.import_module(f"connectors.{self._name}.{kind}").Connector
-
-    def __contains__(self, kind: object) -> bool:
-        """Without importing it."""
-        return kind in self._names
-
-    def __iter__(self) -> Iterator[str]:
-        """The names, in alphabetical order."""
-        return iter(self._names)
-
-    def __len__(self) -> int:
-        """How many there are."""
-        return len(self._names)
-
-
-@cache
-def load() -> Kinds:
-    """Every kind there is, found by file name."""
-    return Kinds(
-        sources=dict(Family("sources")),
-        notifiers=dict(Family("notifiers")),
-        probes=Family("probes"),
-        discoveries=Family("discoveries"),
-    )
-
-
 # ---------------------------------------------------------------- what is parsed, and parsed again
 def options_of(kind: type[Source], limits: Mapping[str, object]) -> BaseModel:
     """A source's options where the limits are these; the others have their defaults."""
@@ -339,48 +285,3 @@ def where(kind: type[Source], call: Call) -> str:
 def journalled(name: str, call: Call) -> str:
     """What the journal calls the source of a body: its kind and, where it has one, its call."""
     return f"{name}:{call}" if call.path or call.query else name
-
-
-def reread(
-    kinds: Kinds,
-    source: str,
-    sender: str,
-    received_at: Instant,
-    data: bytes,
-    limits: Mapping[str, object] | None = None,
-) -> Parsed:
-    """A body of the journal as its source reads it: what its sender was answered by, from the same four values.
-
-    `limits`: what `[limits]` says now, where that is known. Raises RefusedBodyError when nothing of it can be taken,
-    or when its source is not known (any more).
-    """
-    name, _, said = source.partition(":")
-    kind = kinds.sources.get(name)
-    if kind is None:
-        raise RefusedBodyError([Problem("source", f"no source is called {shown(name)}{_there_are(name, kinds)}")])
-    reader = _reader(kind) if limits is None else kind(options_of(kind, limits))
-    if not said:  # the hot path of a replay
-        return reader.parse(data, sender=sender, received_at=received_at)
-    try:
-        call = _call(said)
-    except ValueError as error:
-        raise RefusedBodyError([Problem("source", f"{shown(source)}: {error}")]) from None
-    try:
-        return reader.parse(data, sender=sender, received_at=received_at, call=call)
-    except UnknownCallError as error:
-        raise RefusedBodyError([Problem("source", f"{shown(source)}: {error}")]) from None
-
-
-@lru_cache(maxsize=1_024)
-def _call(said: str) -> Call:
-    """As `Call.of`; a replay asks for the same few all the time."""
-    return Call.of(said)
-
-
-@cache
-def _reader(kind: type[Source]) -> Source:
-    return kind(kind.Options())
-
-
-def _there_are(name: str, kinds: Kinds) -> str:
-    return meant_or_list(name, tuple(kinds.sources))

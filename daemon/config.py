@@ -2,7 +2,7 @@
 
 The one law: settings are whole and right, or `ConfigError` names everything that is wrong with them, at its place.
 Nothing here opens a connection or reads the machine beyond the files that the settings name. A notifier's section is
-its own `Options` model, found by `connectors.base.load`: adding a kind edits nothing here.
+its own `Options` model, found by `connectors.kinds.load`: adding a kind edits nothing here.
 """
 
 import re
@@ -23,7 +23,8 @@ from pydantic import (
     model_validator,
 )
 
-from connectors.base import Kinds, Notifier, load
+from connectors.base import Notifier
+from connectors.kinds import Kinds, load
 from connectors.net import place
 from daemon.config_tables import Duration, Size, Table, is_loopback, many
 from daemon.keys import KeysError, read_keys

@@ -15,7 +15,7 @@ from importlib.resources import files as resources
 from pathlib import Path
 from typing import Any, Final
 
-from connectors.base import load as load_kinds
+from connectors.kinds import load as load_kinds
 from daemon.clock import Clock, SystemClock
 from daemon.config import Settings
 from daemon.feed_copies import copies

@@ -12,7 +12,7 @@ from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 from rules.probing import Job, placed
 
 if TYPE_CHECKING:
-    from daemon.probing.runner import Look
+    from daemon.probing.look import Look
 
 SKIPPED: Final = ("overlap", "missed", "closed")  # why a look that was due is not taken
 UP: Final = "up"  # the field that is `success`

@@ -15,7 +15,7 @@ from pydantic import AfterValidator, BeforeValidator, Field, SecretStr, model_va
 
 from connectors.net import place
 from connectors.network.guard import FORBIDDEN, RANGES, Guard, Network, parse_range
-from connectors.probing.base import Credential
+from connectors.network.trial import Credential
 from daemon.config_tables import Duration, Size, Table, is_loopback, many
 from rules.instants import DAY, MINUTE, SECOND
 from rules.words import shown

@@ -9,7 +9,8 @@ from typing import Any, cast
 
 from pydantic import BaseModel, SecretBytes, SecretStr
 
-from connectors.base import Kinds, Notifier
+from connectors.base import Notifier
+from connectors.kinds import Kinds
 from daemon import own
 from daemon.config import Settings
 from rules.language import LanguageKinds

@@ -16,7 +16,7 @@ import yaml
 from prometheus_client import CollectorRegistry
 from typer.main import get_command
 
-from connectors.base import load
+from connectors.kinds import load
 from daemon.cli.main import app
 from daemon.config import LimitSettings, load_settings
 from daemon.metrics import Metrics

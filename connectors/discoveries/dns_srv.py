@@ -11,9 +11,10 @@ from pydantic import Field
 
 from connectors.net import plain
 from connectors.network.reach import Reach
-from connectors.probing.base import Credential, Discovery, Failure, Trial
+from connectors.network.targets import host_port
+from connectors.network.trial import Credential, Failure, Trial
+from connectors.probing.base import Discovery
 from connectors.probing.target_groups import once
-from connectors.probing.targets import host_port
 from rules.instants import SECOND
 from rules.policy import ProbeTarget
 from rules.typed import LongSpanText, Shape

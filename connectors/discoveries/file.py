@@ -11,7 +11,8 @@ from typing import ClassVar
 from pydantic import Field
 
 from connectors.network.reach import Reach
-from connectors.probing.base import Credential, Discovery, Failure, Trial
+from connectors.network.trial import Credential, Failure, Trial
+from connectors.probing.base import Discovery
 from connectors.probing.target_files import Files
 from connectors.probing.target_groups import once, target_problem
 from rules.instants import SECOND

@@ -17,7 +17,8 @@ from pydantic import AfterValidator, Field
 
 from connectors.net import plain
 from connectors.network.reach import Reach
-from connectors.probing.base import Credential, Discovery, Failure, Trial
+from connectors.network.trial import Credential, Failure, Trial
+from connectors.probing.base import Discovery
 from connectors.probing.target_files import PATH_CHARS_MAX, Files
 from connectors.probing.target_groups import of_json, of_yaml, once
 from rules.instants import SECOND, Instant

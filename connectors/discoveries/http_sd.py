@@ -11,9 +11,10 @@ from typing import Annotated, ClassVar, Final
 from pydantic import AfterValidator, Field
 
 from connectors.network.reach import Reach
-from connectors.probing.base import Credential, Discovery, Failure, Trial
+from connectors.network.targets import url_of
+from connectors.network.trial import Credential, Failure, Trial
+from connectors.probing.base import Discovery
 from connectors.probing.target_groups import BYTES_MAX, of_json
-from connectors.probing.targets import url_of
 from rules.instants import MINUTE, SECOND
 from rules.policy import ProbeTarget
 from rules.typed import CredentialName, LongSpanText, OnOff, Shape

@@ -18,7 +18,8 @@ from typing import Final, Protocol
 
 import msgspec
 
-from connectors.base import Kinds, Parsed, RefusedBodyError, reread
+from connectors.base import Parsed, RefusedBodyError
+from connectors.kinds import Kinds, reread
 from rules.events import AlertsReceived, SamplesReceived
 from rules.instants import INSTANT_MIN, MINUTE, SECOND, Instant, format_span, parse_instant
 

@@ -10,7 +10,8 @@ from typing import Protocol
 
 from msgspec.structs import replace
 
-from connectors.base import Kinds, RefusedBodyError, reread
+from connectors.base import RefusedBodyError
+from connectors.kinds import Kinds, reread
 from rules.events import AlertsReceived, SamplesReceived
 from rules.instants import Instant, format_instant
 

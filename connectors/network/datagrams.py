@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from typing import Final
 
 from connectors.network.reach import Place, Reach, failure
-from connectors.probing.base import Failure, Trial
+from connectors.network.trial import Failure, Trial
 
 DATAGRAM_BYTES: Final = 65_535
 

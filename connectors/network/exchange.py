@@ -5,6 +5,7 @@ goes nothing that could be a secret: no credential, no certificate of ours, no b
 Everything is bounded: heads, bodies, what they unpack to, the hops. The time is bounded by whoever calls.
 """
 
+import asyncio
 import re
 import ssl
 import zlib
@@ -18,13 +19,14 @@ from connectors.net import plain
 from connectors.network import http1
 from connectors.network.http1 import Answer, Asked, Headers
 from connectors.network.reach import Reach
+from connectors.network.targets import Url, url_of
+from connectors.network.trial import Credential, Failure, Trial
 from connectors.network.wire import Wire
-from connectors.probing.base import Credential, Failure, Trial
-from connectors.probing.targets import Url, url_of
-from rules.words import shown
+from rules.words import on_a_line, shown
 
 BODY_BYTES_MAX: Final = 1 << 20
 MEMBERS_MAX: Final = 100  # of gzip, one behind the other
+UNPACKED_AT_ONCE_BYTES: Final = 64 << 10  # packed; more is unpacked beside the loop
 LOCATION_CHARS_MAX: Final = 8_192
 AGENT: Final = "ticketd"
 # What may be said to whomever a redirect names.
@@ -94,10 +96,13 @@ async def ask(reach: Reach, trial: Trial, url: Url, request: Request, credential
         except Failure as error:
             if not redirects:
                 raise
-            raise Failure(error.outcome, f"redirected to {here.scheme}://{here.authority}: {error.reason}") from None
+            raise Failure(error.outcome, f"redirected to {_place(here)}: {error.reason}") from None
         location = answer.header("location") if answer.status in REDIRECTS and request.redirects_max else None
         if location is None:
-            body, whole, packing = _unpacked(answer, request.body_bytes_max)
+            if len(answer.body) > UNPACKED_AT_ONCE_BYTES and answer.header("content-encoding"):
+                body, whole, packing = await asyncio.to_thread(_unpacked, answer, request.body_bytes_max)
+            else:
+                body, whole, packing = _unpacked(answer, request.body_bytes_max)
             return Outcome(here, answer, body, whole, packing, redirects, ends_s)
         if redirects >= request.redirects_max:
             raise Failure("answer", f"more than {request.redirects_max} redirects; the last leads to {_said(location)}")
@@ -147,7 +152,7 @@ def _ascii(host: str) -> str:
     try:
         return host.encode("idna").decode()
     except UnicodeError:
-        raise Failure("name", f"{plain(host)} cannot be a host's name") from None
+        raise Failure("name", f"{on_a_line(host)} cannot be a host's name") from None
 
 
 def _context(reach: Reach, request: Request, credential: Credential | None) -> ssl.SSLContext:
@@ -226,10 +231,14 @@ def _redirected(request: Request, status: int, *, crosses: bool, there: Url) -> 
         headers = tuple(one for one in headers if not one[0].lower().startswith("content-"))
     if crosses:
         if body:
-            to = f"{there.scheme}://{there.authority}"
-            raise Failure("forbidden", f"redirected to {to}, which the request's body was not meant for")
+            raise Failure("forbidden", f"redirected to {_place(there)}, which the request's body was not meant for")
         headers = tuple(one for one in headers if one[0].lower() in HARMLESS)
     return replace(request, method=method, body=body, headers=headers)
+
+
+def _place(url: Url) -> str:
+    """Where a redirect leads, without what the other side may have put into the host's name."""
+    return f"{url.scheme}://{on_a_line(url.authority)}"
 
 
 def _said(location: str) -> str:
@@ -248,7 +257,7 @@ def _ends_s(tls: ssl.SSLSocket) -> float | None:
 
     try:
         return x509.load_der_x509_certificate(der).not_valid_after_utc.timestamp()
-    except ValueError:
+    except (ValueError, x509.InvalidVersion):
         return None
 
 

@@ -5,17 +5,19 @@ that was asked for are kept. An ordinary answer (HTTP/1.1, well-formed lines, on
 here, since that is what nearly every look gets; all else is read by h11 from its first byte on.
 """
 
+import asyncio
 import re
 from typing import Any, Final, NamedTuple
 
 from connectors.net import plain
+from connectors.network.trial import Failure, Trial
 from connectors.network.wire import READ_BYTES, Wire
-from connectors.probing.base import Failure, Trial
 
 HEAD_BYTES_MAX: Final = 64 << 10
 HEADERS_MAX: Final = 200
 INTERIM_MAX: Final = 20  # answers 1xx before the answer
 CHUNKS_MAX: Final = 20_000  # pieces of one body: who sends it byte by byte is not worth the time
+CHUNKS_AT_ONCE: Final = 256  # then others have their turn
 Headers = tuple[tuple[str, str], ...]  # names in lower case, in their order
 _READ_BYTES_MAX: Final = 256 << 10  # at once, of a large body
 _END: Final = re.compile(rb"\n\r?\n")
@@ -154,6 +156,8 @@ async def _by_h11(wire: Wire, asked: Asked, data: bytes, bytes_max: int) -> Answ
         while size <= bytes_max and isinstance(event := await _next(wire, connection), h11.Data):
             parts.append(bytes(event.data))
             size += len(event.data)
+            if len(parts) % CHUNKS_AT_ONCE == 0:
+                await asyncio.sleep(0)  # thousands may have come at once
             if len(parts) > CHUNKS_MAX:
                 raise Failure("limit", f"the body comes in more than {CHUNKS_MAX} pieces")
     except h11.RemoteProtocolError as error:

@@ -3,6 +3,8 @@
 The one law: what is read is bounded as with HTTP/1, and frames that carry nothing of the answer are bounded with it.
 """
 
+import asyncio
+from collections.abc import AsyncIterator
 from typing import Any, Final
 
 import h2.config
@@ -15,12 +17,17 @@ import hpack
 
 from connectors.net import plain
 from connectors.network.http1 import CHUNKS_MAX, HEAD_BYTES_MAX, HEADERS_MAX, INTERIM_MAX, Answer, Asked
+from connectors.network.targets import Url
+from connectors.network.trial import Failure, Trial
 from connectors.network.wire import READ_BYTES, Wire
-from connectors.probing.base import Failure, Trial
-from connectors.probing.targets import Url
 
 OVERHEAD_BYTES_MAX: Final = 256 << 10  # of frames beside the body
 WINDOW_BYTES: Final = 1 << 20  # what the other side may send before we say go on
+PIECE_BYTES: Final = 2 << 10  # taken at once: it may be hundreds of frames, each of which takes longer than its bytes
+UPDATES_MAX: Final = 2  # of the table's size, before a block of headers (RFC 7541, 4.2)
+HEADS_BYTES_MAX: Final = 64 << 10  # of all blocks of headers together, as HPACK counts them
+_ENTRY_BYTES: Final = 32  # what a header counts beside its name and value (RFC 7541, 4.1)
+_UPDATE, _UPDATE_MASK, _UPDATE_BITS = 0x20, 0xE0, 5  # as which an update of the table's size begins
 _OF_HTTP_1: Final = frozenset({"host", "connection", "transfer-encoding", "keep-alive", "upgrade", "proxy-connection"})
 
 
@@ -45,6 +52,36 @@ async def exchange(wire: Wire, trial: Trial, asked: Asked, url: Url, body_bytes_
     return stream.answer()
 
 
+class Heads(hpack.Decoder):
+    """Reads headers: `HEADS_BYTES_MAX` of one connection in all, however few bytes of references they come in."""
+
+    def __init__(self) -> None:
+        """Of one connection."""
+        super().__init__(max_header_list_size=HEADS_BYTES_MAX)
+        self._left = HEADS_BYTES_MAX
+
+    def decode(self, data: bytes, raw: bool = False) -> Any:  # noqa: FBT001, FBT002 - the library's signature
+        """One block. Raises HPACKError, also for one that begins with updates without end."""
+        at = updates = 0
+        while at < len(data) and data[at] & _UPDATE_MASK == _UPDATE:
+            updates += 1
+            if updates > UPDATES_MAX:
+                raise hpack.InvalidTableSizeError("the table's size is changed again and again")
+            at += hpack.hpack.decode_integer(data[at:], _UPDATE_BITS)[1]
+        self.max_header_list_size = max(1, self._left)  # 0 would be without end
+        found = super().decode(data, raw=raw)
+        self._left -= sum(len(one[0]) + len(one[1]) + _ENTRY_BYTES for one in found)
+        return found
+
+
+async def pieces(data: bytes) -> AsyncIterator[bytes]:
+    """What came, in pieces between which others have their turn."""
+    for start in range(0, len(data), PIECE_BYTES):
+        if start:
+            await asyncio.sleep(0)
+        yield data[start : start + PIECE_BYTES]
+
+
 class _Stream:
     """The one stream, as far as it has come."""
 
@@ -52,6 +89,7 @@ class _Stream:
         self.headers: tuple[tuple[str, str], ...] = ()
         self.size = 0
         self.ended = False
+        connection.decoder = Heads()
         self._connection = connection
         self._bytes_max = body_bytes_max
         self._parts: list[bytes] = []
@@ -99,8 +137,9 @@ class _Stream:
         self._received += len(data)
         if self._received > self.size + READ_BYTES + OVERHEAD_BYTES_MAX:
             raise Failure("limit", "the answer has far more frames than body")
-        for event in self._connection.receive_data(data):
-            self._take(event)
+        async for piece in pieces(data):
+            for event in self._connection.receive_data(piece):
+                self._take(event)
         if reply := self._connection.data_to_send():
             await wire.send(reply)
 

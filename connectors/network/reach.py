@@ -17,7 +17,7 @@ from typing import Final
 from connectors.net import plain
 from connectors.network.dialling import NO_WAY, NoWayError, Place, Threads, dialled
 from connectors.network.guard import Guard
-from connectors.probing.base import Credential, Failure, Trial
+from connectors.network.trial import Credential, Failure, Trial
 
 __all__ = ["ADDRESSES_MAX", "BUFFER_BYTES", "RESOLVERS_MAX", "Link", "Place", "Reach", "Resolver", "failure"]
 

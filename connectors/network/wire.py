@@ -11,7 +11,7 @@ import ssl
 from typing import Final
 
 from connectors.network.reach import Place, Reach, failure
-from connectors.probing.base import Failure, Trial
+from connectors.network.trial import Failure, Trial
 
 READ_BYTES: Final = 16 << 10
 READS_AT_ONCE_MAX: Final = 16  # while data is there at once; then others have their turn

@@ -4,9 +4,12 @@ The one law: up is what the exporter calls a success, and nothing else. Its own 
 it gives none, the sentence says which of its metrics speak of one.
 """
 
+import asyncio
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import replace
+from functools import partial
+from itertools import islice
 from typing import Annotated, Any, ClassVar, Final
 from urllib.parse import quote, urlencode
 
@@ -15,13 +18,16 @@ from pydantic import Field
 from connectors.net import plain
 from connectors.network.exchange import Request, ascii_url, ask, prepare
 from connectors.network.reach import Reach
-from connectors.probing.base import Credential, Failure, Probe, Trial
+from connectors.network.targets import TARGET_CHARS_MAX, url_of, url_problem
+from connectors.network.trial import Credential, Failure, Trial
+from connectors.probing.base import Probe
+from connectors.probing.contents import INLINE_BYTES_MAX
 from connectors.probing.expositions import Point, Selector, points
-from connectors.probing.targets import TARGET_CHARS_MAX, url_of, url_problem
 from rules.typed import Shape, TextOf
 from rules.words import shown
 
 ANSWER_BYTES_MAX: Final = 2 << 20
+POINTS_MAX: Final = 10_000  # of one answer that are looked at; there are some fifty
 FIELDS_MAX: Final = 30  # of one look, beside ours
 OK: Final = 200
 DAY_S: Final = 86_400
@@ -160,7 +166,9 @@ class Connector(Probe):
         if not seen.whole:
             raise Failure("limit", f"the exporter's answer is longer than {ANSWER_BYTES_MAX >> 20} MiB")
         log, metrics = _parts(text)
-        self._take(trial, points(metrics.encode(), None, (_ANY,)), log)
+        read = partial(_points, metrics, lambda: trial.left_s)
+        found = await asyncio.to_thread(read) if len(metrics) > INLINE_BYTES_MAX else read()
+        self._take(trial, found, log)
 
     @staticmethod
     def _take(trial: Trial, found: list[Point], log: str) -> None:
@@ -184,6 +192,10 @@ class Connector(Probe):
             trial.fields["cert_days_left"] = (ends_s - trial.now / 1e6) / DAY_S
         outcome, said = ("up", "probe_success is 1") if success else _why(trial.fields, log)
         trial.check("probe_success", success, said, outcome)
+
+
+def _points(metrics: str, left_s: Callable[[], float]) -> list[Point]:
+    return list(islice(points(metrics.encode(), None, (_ANY,), left_s), POINTS_MAX))
 
 
 def _parts(text: str) -> tuple[str, str]:

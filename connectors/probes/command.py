@@ -12,9 +12,10 @@ from pydantic import Field
 
 from connectors.net import plain
 from connectors.network.reach import Reach
+from connectors.network.targets import TARGET_CHARS_MAX
+from connectors.network.trial import SERIES_MAX, Credential, Failure, Found, Trial
 from connectors.probing import perfdata, programs
-from connectors.probing.base import SERIES_MAX, Credential, Failure, Found, Probe, Trial
-from connectors.probing.targets import TARGET_CHARS_MAX
+from connectors.probing.base import Probe
 from rules.model import NOTE_CHARS_MAX
 from rules.typed import OnOff, Shape, TextOf, WholeText
 from rules.words import shown

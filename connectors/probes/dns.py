@@ -18,9 +18,10 @@ from pydantic import Field
 
 from connectors.net import plain
 from connectors.network.datagrams import towards
-from connectors.probing.base import Credential, Failure, Probe, Trial
+from connectors.network.targets import host_port
+from connectors.network.trial import Credential, Failure, Trial
+from connectors.probing.base import Probe
 from connectors.probing.patterns import expression
-from connectors.probing.targets import host_port
 from rules.typed import OnOff, RegexText, Shape, TextOf, WholeText, one_of
 from rules.words import shown
 

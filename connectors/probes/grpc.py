@@ -13,8 +13,9 @@ from pydantic import Field
 
 from connectors.net import plain
 from connectors.network.reach import Link, Reach
-from connectors.probing.base import Credential, Failure, Probe, Trial
-from connectors.probing.targets import Url, url_of, url_problem
+from connectors.network.targets import Url, url_of, url_problem
+from connectors.network.trial import Credential, Failure, Trial
+from connectors.probing.base import Probe
 from rules.typed import OnOff, Shape, TextOf
 
 if TYPE_CHECKING:
@@ -156,10 +157,8 @@ class Connector(Probe):
         name = CODES[code] if code < len(CODES) else f"the unknown code {code}"
         if code:
             more = _SAID.get(name, "")
-            text = plain(unquote(answer.headers.get("grpc-message", "")))
-            if self._credential is not None:
-                for secret in filter(None, (self._credential.token, self._credential.password)):
-                    text = text.replace(secret, "…")
+            text = unquote(answer.headers.get("grpc-message", ""))
+            text = plain(text if self._credential is None else self._credential.hidden(text))
             said = "; ".join(one for one in (more, text) if one)
             raise Failure(_OUTCOMES.get(name, "status"), f"the call ended with {name}" + (f": {said}" if said else ""))
         health = _health(answer.body)
@@ -191,7 +190,10 @@ class _Call:
         from h2.connection import H2Connection  # noqa: PLC0415 - the same
         from h2.exceptions import ProtocolError  # noqa: PLC0415 - the same
 
+        from connectors.network.http2 import Heads, pieces  # noqa: PLC0415 - the same
+
         connection = H2Connection(H2Configuration(client_side=True, header_encoding="utf-8"))
+        connection.decoder = Heads()
         connection.initiate_connection()
         stream = connection.get_next_available_stream_id()
         connection.send_headers(stream, headers)
@@ -206,8 +208,9 @@ class _Call:
             if taken > READ_BYTES_MAX:
                 raise Failure("limit", f"the answer has more than {READ_BYTES_MAX >> 10} KiB")
             try:
-                for event in connection.receive_data(data):
-                    self._heard(connection, event)
+                async for piece in pieces(data):
+                    for event in connection.receive_data(piece):
+                        self._heard(connection, event)
             except (ProtocolError, UnicodeDecodeError) as error:
                 raise Failure("answer", f"the server does not speak HTTP/2 as it should: {plain(error)}") from None
             if not self._ended:

@@ -13,7 +13,9 @@ from pydantic import Field
 
 from connectors.network.exchange import BODY_BYTES_MAX, PHASES, VERSIONS, Outcome, Request, ascii_url, ask, prepare
 from connectors.network.reach import Reach
-from connectors.probing.base import Credential, Probe, Trial
+from connectors.network.targets import url_of, url_problem
+from connectors.network.trial import Credential, Trial
+from connectors.probing.base import Probe
 from connectors.probing.contents import (
     CapturingText,
     FieldName,
@@ -27,8 +29,8 @@ from connectors.probing.contents import (
     json_path,
     json_problem,
     number_of,
+    sized,
 )
-from connectors.probing.targets import url_of, url_problem
 from rules.typed import NumberText, OnOff, Shape, TextOf, one_of
 from rules.words import listed, shown
 
@@ -237,7 +239,7 @@ class Connector(Probe):
             self._check_certificate(trial, seen.certificate_ends_s)
         if not seen.whole and self._options.larger == "down":
             trial.check(
-                "size", held=False, said=f"the body is larger than {_sized(self._options.size)}", outcome="limit"
+                "size", held=False, said=f"the body is larger than {sized(self._options.size)}", outcome="limit"
             )
         body = self._options.body
         if body.matches or body.not_matches or body.fields or body.json_:
@@ -322,10 +324,4 @@ class Connector(Probe):
             trial.check(f"field {name}", held=False, said=f"{name} {said}", outcome="value")
 
     def _cut(self) -> str:
-        return f"only the first {_sized(self._options.size)} of the body were read; `size` can raise that"
-
-
-def _sized(size: int) -> str:
-    return (
-        f"{size >> 20} MiB" if size % (1 << 20) == 0 else f"{size >> 10} KiB" if size % 1024 == 0 else f"{size} bytes"
-    )
+        return f"only the first {sized(self._options.size)} of the body were read; `size` can raise that"

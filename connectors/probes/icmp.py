@@ -19,8 +19,9 @@ from typing import Annotated, Any, ClassVar, Final, NamedTuple
 from pydantic import Field
 
 from connectors.network.reach import Place, Reach, failure
-from connectors.probing.base import Credential, Failure, Probe, Trial
-from connectors.probing.targets import TARGET_CHARS_MAX, host_port_problem
+from connectors.network.targets import TARGET_CHARS_MAX, host_port_problem
+from connectors.network.trial import Credential, Failure, Trial
+from connectors.probing.base import Probe
 from rules.instants import MILLISECOND, SECOND, Span
 from rules.typed import PercentText, Shape, SpanText, TextOf, one_of
 from rules.words import shown

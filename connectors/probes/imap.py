@@ -13,9 +13,10 @@ from pydantic import Field
 
 from connectors.net import plain
 from connectors.network.reach import Link, Reach
+from connectors.network.targets import host_port, host_port_problem
+from connectors.network.trial import Credential, Failure, Trial
 from connectors.probing import dialogue
-from connectors.probing.base import Credential, Failure, Probe, Trial
-from connectors.probing.targets import host_port, host_port_problem
+from connectors.probing.base import Probe
 from rules.typed import OnOff, Shape, TextOf, one_of
 
 PORT: Final = 143

@@ -18,9 +18,10 @@ from pydantic import Field
 
 from connectors.net import plain
 from connectors.network.reach import Reach, failure
+from connectors.network.targets import host_port, host_port_problem
+from connectors.network.trial import Credential, Failure, Trial
 from connectors.probing import rows
-from connectors.probing.base import Credential, Failure, Probe, Trial
-from connectors.probing.targets import host_port, host_port_problem
+from connectors.probing.base import Probe
 from rules.typed import Shape, TextOf, one_of
 
 T = TypeVar("T")
@@ -37,10 +38,12 @@ _LATE: Final = frozenset({1317, 1969, 3024})  # the server broke the query off
 _CUT: Final = frozenset({2003, 2006, 2013, 2055})  # the driver's own words for a lost connection
 _NO_TLS: Final = 2026
 _CLEAR: Final = ("mysql_clear_password", "dialog")  # ways to log in that hand the password itself over
+_KEY_REQUESTS: Final = (b"\1", b"\2")  # for a key to send it by, which could be anybody's
 _UNKNOWN_VARIABLE: Final = 1193
 # What the driver raises at bytes that it does not check; none of it can come of our own calls.
 _UNREADABLE: Final = (
-    struct.error, LookupError, ValueError, TypeError, AttributeError, RuntimeError, AssertionError, EOFError,
+    struct.error, ArithmeticError, LookupError, ValueError, TypeError, AttributeError, RuntimeError, AssertionError,
+    EOFError,
 )  # fmt: skip
 
 
@@ -87,6 +90,8 @@ class Connector(Probe):
 
     def __init__(self, options: Options, reach: Reach, credential: Credential | None = None) -> None:
         """Opens nothing."""
+        import pymysql  # type: ignore[import-untyped] # noqa: F401, PLC0415 - only where needed, and no look waits for it
+
         self._options = options
         self._reach = reach
         self._credential = credential or Credential("")
@@ -136,7 +141,7 @@ class Connector(Probe):
 
     def _talk(self, trial: Trial, host: str, wire: "_Wire") -> tuple[list[str], Sequence[Sequence[object]]]:
         """The columns and rows. In a thread of its own, and for no longer than the connection holds."""
-        import pymysql  # type: ignore[import-untyped] # noqa: PLC0415 - only where a probe needs it
+        import pymysql  # noqa: PLC0415 - only where a probe needs it
 
         phase = "login"
         try:
@@ -157,13 +162,25 @@ class Connector(Probe):
     def _logged_in(self, trial: Trial, host: str, wire: "_Wire") -> Any:
         from pymysql.connections import Connection  # type: ignore[import-untyped] # noqa: PLC0415 - as above
 
+        mode, own = self._options.ssl_mode, self._credential
+        proved = mode == "verify_identity"
+
         class Ours(Connection):  # type: ignore[misc] # the driver has no types
             """One that asks the wire for TLS; its own context would be read from the disk for every look."""
 
             def _create_ssl_ctx(self, _settings: object) -> _Wire:
                 return wire
 
-        mode, own = self._options.ssl_mode, self._credential
+            def _request_authentication(self) -> None:
+                if not proved and self._auth_plugin_name == "sha256_password":  # which begins with the password
+                    raise _in_the_clear()
+                super()._request_authentication()
+
+            def write_packet(self, payload: bytes) -> None:
+                if not proved and self.password and payload in {self.password + b"\0", *_KEY_REQUESTS}:
+                    raise _in_the_clear()
+                super().write_packet(payload)
+
         left_s = max(0.001, trial.left_s)
         connection = Ours(
             user=own.username or "ticketd",
@@ -177,7 +194,7 @@ class Connector(Probe):
             ssl=wire.context if mode in {"required", "verify_identity"} else None,
             ssl_disabled=mode == "disabled",
             # A server that asks for the password itself gets it only after it has proved its name.
-            auth_plugin_map={} if mode == "verify_identity" else dict.fromkeys(_CLEAR, _NeverInTheClear),
+            auth_plugin_map={} if proved else dict.fromkeys(_CLEAR, _NeverInTheClear),
             program_name="ticketd",
             autocommit=None,
         )
@@ -217,9 +234,7 @@ class Connector(Probe):
         if isinstance(origin, OSError):
             return failure(origin, f"in the {phase}")
         number = error.args[0] if error.args and isinstance(error.args[0], int) else 0
-        text = plain(error.args[-1] if error.args else error)
-        for secret in (self._credential.password, self._credential.token):
-            text = text.replace(secret, "…") if secret else text
+        text = plain(self._credential.hidden(str(error.args[-1] if error.args else error)))
         match number:
             case 0:
                 return Failure("answer", f"no answer of a MySQL server in the {phase}: {text}")
@@ -254,7 +269,11 @@ class _NeverInTheClear:
 
     def authenticate(self, _packet: object) -> None:
         """Raises Failure."""
-        raise Failure("login", "the server asks for the password itself: that needs ssl_mode verify_identity")
+        raise _in_the_clear()
+
+
+def _in_the_clear() -> Failure:
+    return Failure("login", "the server asks for the password itself: that needs ssl_mode verify_identity")
 
 
 class _Wire:

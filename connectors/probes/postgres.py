@@ -11,10 +11,11 @@ from pydantic import Field
 
 from connectors.net import plain
 from connectors.network.reach import Link, Reach
+from connectors.network.targets import host_port, host_port_problem
+from connectors.network.trial import Credential, Failure, Trial
 from connectors.probing import dialogue, rows
-from connectors.probing.base import Credential, Failure, Probe, Trial
+from connectors.probing.base import Probe
 from connectors.probing.pgwire import TLS_REQUEST, Answer, ServerError, Session
-from connectors.probing.targets import host_port, host_port_problem
 from rules.typed import OnOff, Shape, TextOf, one_of
 
 PORT: Final = 5432
@@ -142,7 +143,7 @@ class Connector(Probe):
             found = await session.run(before + ("; SELECT pg_is_in_recovery()" if options.standby else ""))
             given = await session.ask(options.query, rows.ROWS_MAX + 1)
         given.more = given.more or len(given.rows) > rows.ROWS_MAX
-        return given, bool(found.rows and found.rows[0][0])
+        return given, bool(found.rows and found.rows[0] and found.rows[0][0])
 
     def _failure(self, error: ServerError, trial: Trial) -> Failure:
         asking = "query" in trial.phases
@@ -151,7 +152,4 @@ class Connector(Probe):
             if error.code.startswith(code):
                 word, said = meant
                 break
-        text = error.text
-        for secret in (self._credential.password, self._credential.token):
-            text = text.replace(secret, "…") if secret else text
-        return Failure(word, f"{said} ({error.code}): {text}")
+        return Failure(word, f"{said} ({error.code}): {plain(self._credential.hidden(error.text))}")

@@ -15,13 +15,17 @@ from pydantic import Field
 from connectors.net import plain
 from connectors.network.exchange import PHASES, Outcome, Request, ascii_url, ask, prepare
 from connectors.network.reach import Reach
-from connectors.probing.base import SERIES_MAX, Credential, Failure, Found, Probe, Trial
+from connectors.network.targets import url_of, url_problem
+from connectors.network.trial import SERIES_MAX, Credential, Failure, Found, Trial
+from connectors.probing.base import Probe
 from connectors.probing.contents import FieldName
-from connectors.probing.targets import url_of, url_problem
 from rules.typed import OnOff, Shape, one_of
 
 QUERY_CHARS_MAX: Final = 4_000
 ANSWER_BYTES_MAX: Final = 4 << 20
+# Reading takes time and memory by what an answer holds more than by its size.
+BRACES_MAX: Final = 40_000
+COMMAS_MAX: Final = 200_000
 SAID_CHARS_MAX: Final = 160
 OK: Final = 200
 REFUSED: Final = frozenset({401, 403})
@@ -135,6 +139,8 @@ def _data(trial: Trial, seen: Outcome) -> _Data:
     status = seen.answer.status
     if not seen.whole:
         raise Failure("limit", f"the answer is longer than {ANSWER_BYTES_MAX >> 20} MiB")
+    if seen.body.count(b"{") > BRACES_MAX or seen.body.count(b",") > COMMAS_MAX:
+        raise Failure("limit", f"the query finds far more than the {SERIES_MAX} series that are taken: aggregate them")
     try:
         answer = _decode(seen.body)
     except (msgspec.MsgspecError, ValueError, RecursionError):

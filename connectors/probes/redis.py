@@ -11,9 +11,10 @@ from pydantic import Field
 
 from connectors.net import plain
 from connectors.network.reach import Link, Reach
+from connectors.network.targets import host_port, host_port_problem
+from connectors.network.trial import Credential, Failure, Trial
 from connectors.probing import rows
-from connectors.probing.base import Credential, Failure, Probe, Trial
-from connectors.probing.targets import host_port, host_port_problem
+from connectors.probing.base import Probe
 from rules.typed import OnOff, Shape, TextOf, WholeText
 from rules.words import listed, meant, shown
 
@@ -155,9 +156,8 @@ class Connector(Probe):
                 raise self._refused(str(answer))
 
     def _refused(self, said: str) -> Failure:
-        word, said = said.partition(" ")[0], plain(said)
-        if self._credential is not None and self._credential.password:
-            said = said.replace(self._credential.password, "…")
+        word = said.partition(" ")[0]
+        said = plain(said if self._credential is None else self._credential.hidden(said))
         match word:
             case "NOAUTH" | "NOPERM" | "WRONGPASS" | "DENIED":
                 return Failure("login", f"we may not ask this: {said}")
@@ -230,6 +230,8 @@ class _Talk:
             except self._broken:
                 raise Failure("answer", "this is no answer of a Redis server") from None
             if answer is not self:
+                if self._reader.has_data():  # it could be a list, for which see below
+                    raise Failure("answer", "the server says more than it was asked")
                 return answer
             data = await self._link.read()
             if not data:

@@ -12,10 +12,11 @@ from pydantic import Field
 
 from connectors.network.exchange import PHASES, Request, ascii_url, ask, prepare
 from connectors.network.reach import Reach
-from connectors.probing.base import SERIES_MAX, Credential, Failure, Found, Probe, Trial
-from connectors.probing.contents import INLINE_BYTES_MAX, FieldName, SizeText
+from connectors.network.targets import url_of, url_problem
+from connectors.network.trial import SERIES_MAX, Credential, Failure, Found, Trial
+from connectors.probing.base import Probe
+from connectors.probing.contents import INLINE_BYTES_MAX, FieldName, SizeText, sized
 from connectors.probing.expositions import Point, parse_selector, points
-from connectors.probing.targets import url_of, url_problem
 from rules.typed import LabelName, Shape, TextOf, one_of
 from rules.words import shown
 
@@ -95,21 +96,21 @@ class Connector(Probe):
         if status != OK:
             raise Failure("status", f"status {status}, not {OK}")
         if not seen.whole:
-            raise Failure("limit", f"the page is larger than {self._options.size} bytes; `size` can raise that")
+            raise Failure("limit", f"the page is larger than {sized(self._options.size)}; `size` can raise that")
         if seen.packing:
             raise Failure("body", f"the page is packed as {shown(seen.packing)}, which is not unpacked")
         trial.fields["page_bytes"] = len(seen.body)
         content_type = seen.answer.header("content-type")
         if len(seen.body) > INLINE_BYTES_MAX:
-            series = await asyncio.to_thread(self._picked, seen.body, content_type)
+            series = await asyncio.to_thread(self._picked, trial, seen.body, content_type)
         else:
-            series = self._picked(seen.body, content_type)
+            series = self._picked(trial, seen.body, content_type)
         self._write(trial, series)
 
-    def _picked(self, page: bytes, content_type: str | None) -> Series:
+    def _picked(self, trial: Trial, page: bytes, content_type: str | None) -> Series:
         """What of the page is meant, by the labels that tell series apart."""
         series: Series = {}
-        for point in points(page, content_type, self._selectors.values()):
+        for point in points(page, content_type, self._selectors.values(), lambda: trial.left_s):
             for name, selector in self._selectors.items():
                 if selector.meets(point.name, point.labels):
                     series.setdefault(self._labels(point), {}).setdefault(name, []).append(point.value)

@@ -14,9 +14,10 @@ from pydantic import Field
 
 from connectors.net import plain
 from connectors.network.reach import Reach, failure
-from connectors.probing.base import Credential, Failure, Probe, Trial
+from connectors.network.targets import host_port, host_port_problem
+from connectors.network.trial import Credential, Failure, Trial
+from connectors.probing.base import Probe
 from connectors.probing.patterns import excerpt, expression
-from connectors.probing.targets import host_port, host_port_problem
 from rules.typed import RegexText, Shape, TextOf, one_of
 from rules.words import shown
 

@@ -10,9 +10,10 @@ from typing import Any, ClassVar, Final
 from pydantic import Field
 
 from connectors.network.reach import Link, Reach
-from connectors.probing.base import Credential, Failure, Probe, Trial
+from connectors.network.targets import host_port, host_port_problem
+from connectors.network.trial import Credential, Failure, Trial
+from connectors.probing.base import Probe
 from connectors.probing.patterns import Expression, excerpt, expression
-from connectors.probing.targets import host_port, host_port_problem
 from rules.typed import OnOff, RegexText, Shape
 
 ANSWER_BYTES_MAX: Final = 64 << 10

@@ -13,11 +13,12 @@ from pydantic import Field
 
 from connectors.net import plain
 from connectors.network.reach import Reach
+from connectors.network.targets import host_port, host_port_problem
+from connectors.network.trial import Credential, Failure, Trial
 from connectors.network.wire import Wire
-from connectors.probing.base import Credential, Failure, Probe, Trial
+from connectors.probing.base import Probe
 from connectors.probing.certificates import Chain, chain_of, lenient, protocol, verdict
 from connectors.probing.starttls import PROTOCOLS, begin
-from connectors.probing.targets import host_port, host_port_problem
 from rules.instants import DAY
 from rules.typed import OnOff, Shape, WholeText, one_of
 

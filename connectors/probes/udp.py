@@ -12,9 +12,10 @@ from pydantic import Field
 
 from connectors.network.datagrams import Datagrams, datagrams
 from connectors.network.reach import Reach
-from connectors.probing.base import Credential, Failure, Probe, Trial
+from connectors.network.targets import host_port, host_port_problem
+from connectors.network.trial import Credential, Failure, Trial
+from connectors.probing.base import Probe
 from connectors.probing.patterns import Expression, excerpt, expression
-from connectors.probing.targets import host_port, host_port_problem
 from rules.instants import SECOND
 from rules.typed import LongSpanText, RegexText, Shape, TextOf
 from rules.words import shown

@@ -14,9 +14,10 @@ from pydantic import Field
 
 from connectors.net import plain
 from connectors.network.reach import Link, Reach
-from connectors.probing.base import Credential, Failure, Probe, Trial
+from connectors.network.targets import Url, url_of, url_problem
+from connectors.network.trial import Credential, Failure, Trial
+from connectors.probing.base import Probe
 from connectors.probing.patterns import Expression, excerpt, expression
-from connectors.probing.targets import Url, url_of, url_problem
 from rules.typed import OnOff, RegexText, Shape
 from rules.words import shown
 
@@ -26,9 +27,12 @@ if TYPE_CHECKING:
 SCHEMES: Final = ("ws", "wss")
 MESSAGE_BYTES_MAX: Final = 64 << 10
 MESSAGES_MAX: Final = 1_000  # that may come before the one that is expected
+READ_BYTES: Final = 512  # taken at once: it may be hundreds of frames
+EVENTS_MAX: Final = 20_000  # frames, or parts of them, of one connection
 SEND_CHARS_MAX: Final = 64 << 10
 PING: Final = b"ticketd"
 _SWITCHING: Final = 101
+_TOO_LARGE: Final = 431  # how the library says that an answer has more headers than it reads
 _TELLING_S: Final = 0.1  # before the timeout, to say what came instead; of a short one a tenth
 _TOKEN: Final = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]{1,100}")
 _VALUE: Final = re.compile(r"[\x21-\x7e](?:[\x20-\x7e]*[\x21-\x7e])?|")
@@ -191,6 +195,7 @@ class _Socket:
         self._link = link
         self._protocol: WSConnection = WSConnection(ConnectionType.CLIENT)
         self._waiting: list[Event] = []
+        self._events = 0
 
     async def _send(self, event: "Event") -> None:
         from wsproto.utilities import LocalProtocolError  # noqa: PLC0415 - only where WebSocket is spoken
@@ -216,15 +221,22 @@ class _Socket:
         from wsproto.utilities import RemoteProtocolError  # noqa: PLC0415 - only where WebSocket is spoken
 
         while not self._waiting:
-            data = await self._link.read()
+            if self._events:
+                await asyncio.sleep(0)  # what has come already is read without waiting, and others want their turn
+            data = await self._link.read(READ_BYTES)
             if not data:
                 raise Failure("reset", "the connection ended without a farewell")
             try:
                 self._protocol.receive_data(data)
                 self._waiting.extend(self._protocol.events())
             except (RemoteProtocolError, ValueError) as error:
+                if getattr(error.__context__, "error_status_hint", 0) == _TOO_LARGE:
+                    raise Failure("limit", "the headers of the answer are longer than is read") from None
                 said = plain(error) or "it breaks the protocol"
                 raise Failure("answer", f"the answer is no WebSocket: {said}") from None
+        self._events += 1
+        if self._events > EVENTS_MAX:
+            raise Failure("limit", f"more than {EVENTS_MAX} frames came")
         event = self._waiting.pop(0)
         # The library also says "closed" where it can read no further; then the other side has not closed.
         if isinstance(event, CloseConnection) and self._protocol.state is ConnectionState.OPEN:

@@ -14,7 +14,7 @@ from ipaddress import ip_address
 from typing import TYPE_CHECKING, Any, Final
 
 from connectors.net import plain
-from connectors.probing.base import Credential, Failure
+from connectors.network.trial import Credential, Failure
 from rules.instants import DAY, EPOCH, HOUR, MINUTE, SECOND, Instant, Span, format_instant
 
 if TYPE_CHECKING:
@@ -92,7 +92,7 @@ def chain_of(session: ssl.SSLObject | ssl.SSLSocket) -> Chain:
         found = [one.public_bytes(_der()) for one in inner.get_unverified_chain() or ()]
     try:
         return Chain(tuple(x509.load_der_x509_certificate(bytes(one)) for one in found[:CHAIN_MAX]))
-    except ValueError as error:
+    except (ValueError, x509.InvalidVersion) as error:
         raise Failure("certificate", f"the certificate cannot be read: {plain(error)}") from None
 
 

@@ -17,7 +17,7 @@ import re2
 from pydantic import Field
 
 from connectors.net import plain
-from connectors.probing.base import Failure, Trial
+from connectors.network.trial import Failure, Trial
 from rules.conditions.threshold import OPS, Op
 from rules.typed import NumberText, OnOff, Shape, TextOf
 from rules.words import shown
@@ -27,6 +27,7 @@ PATTERN_CHARS_MAX: Final = 2_000
 PATTERN_BYTES_MAX: Final = 8 << 20  # of memory, compiled
 PATH_CHARS_MAX: Final = 500
 NODES_MAX: Final = 1_000  # that one path finds
+CONTAINERS_MAX: Final = 100_000  # of one JSON: each takes some 100 bytes, and reading them holds up the whole process
 INLINE_BYTES_MAX: Final = 16 << 10  # of JSON looked at in the loop; more is looked at in a thread
 SIZE_MAX: Final = 64 << 20
 _SIZE: Final = re.compile(r"([1-9][0-9]{0,9})(B|KiB|MiB)?")
@@ -46,6 +47,13 @@ def _size(text: str) -> int:
     if (size := int(found[1]) * _UNITS[found[2]]) > SIZE_MAX:
         raise ValueError(f"at most {SIZE_MAX >> 20}MiB are read, not {shown(text)}")
     return size
+
+
+def sized(size: int) -> str:
+    """A size as people read it."""
+    if size % (1 << 20) == 0:
+        return f"{size >> 20} MiB"
+    return f"{size >> 10} KiB" if size % 1024 == 0 else f"{size} bytes"
 
 
 def _pattern(text: str) -> str:
@@ -122,7 +130,10 @@ def in_utf8(body: bytes, content_type: str | None) -> bytes:
     charset = (content_type or "").lower().partition("charset=")[2].partition(";")[0].strip(" \"'")
     if not charset or _CHARSET.fullmatch(charset) is None:
         return body
-    return body.decode(charset, "replace").encode("utf-8", "replace")
+    try:
+        return body.decode(charset, "replace").encode("utf-8", "replace")
+    except LookupError:  # of some of these numbers there is none
+        return body
 
 
 def excerpt(content: bytes | str) -> str:
@@ -169,12 +180,17 @@ async def check_json(trial: Trial, body: bytes, checks: tuple[JsonCheck, ...]) -
         found = await asyncio.to_thread(_found, body, checks)
     else:
         found = _found(body, checks)
-    for check, values in zip(checks, found, strict=True):
-        _judge(trial, check, values)
+    try:
+        for check, values in zip(checks, found, strict=True):
+            _judge(trial, check, values)
+    except RecursionError:  # to write it takes more room than to read it
+        raise _too_deep() from None
 
 
 def _found(body: bytes, checks: tuple[JsonCheck, ...]) -> list[list[object]]:
     """What each path finds."""
+    if body.count(b"[") + body.count(b"{") > CONTAINERS_MAX:
+        raise Failure("limit", f"the body is JSON of more than {CONTAINERS_MAX} lists and maps")
     try:
         content = msgspec.json.decode(body)
         return [[node.value for node in islice(_nodes(one, content), NODES_MAX)] for one in checks]
@@ -182,7 +198,11 @@ def _found(body: bytes, checks: tuple[JsonCheck, ...]) -> list[list[object]]:
         said = f"the body is not JSON: {plain(error)}; it begins with {excerpt(body)}"
         raise Failure("body", said) from None
     except RecursionError:
-        raise Failure("body", "the body is JSON within JSON, too deep to be looked at") from None
+        raise _too_deep() from None
+
+
+def _too_deep() -> Failure:
+    return Failure("body", "the body is JSON within JSON, too deep to be looked at")
 
 
 def _nodes(check: JsonCheck, content: object) -> Iterator[Any]:

@@ -9,7 +9,7 @@ from contextlib import suppress
 from typing import Final
 
 from connectors.network.reach import Link, Reach
-from connectors.probing.base import Credential, Failure, Trial
+from connectors.network.trial import Credential, Failure, Trial
 
 WORDS: Final = ("implicit", "starttls", "off")
 FAREWELL_S_MAX: Final = 1.0

@@ -4,6 +4,7 @@ The one law: of one session no more than `rows.BYTES_MAX` are read, whatever the
 itself leaves only for a server that has proved its name.
 """
 
+import asyncio
 import hmac
 import ssl
 import stringprep
@@ -18,11 +19,12 @@ from unicodedata import normalize
 
 from connectors.net import plain
 from connectors.network.reach import Link
+from connectors.network.trial import Failure
 from connectors.probing import rows
-from connectors.probing.base import Failure
 
 TLS_REQUEST: Final = b"\x00\x00\x00\x08\x04\xd2\x16\x2f"
 VERSION: Final = 196_608  # 3.0
+AT_ONCE_MAX: Final = 256  # messages
 ITERATIONS_MAX: Final = 100_000  # of SCRAM; servers use 4096, and more take time that others wait for
 BOOL: Final = 16  # the type's number
 NUMBERS: Final = frozenset({20, 21, 23, 26, 700, 701, 1700})  # of whole and other numbers
@@ -59,7 +61,7 @@ class ServerError(Exception):
     """What the server refused, by its code (SQLSTATE) and in its words."""
 
     def __init__(self, code: str, text: str) -> None:
-        """The text may be in any language; the code is not."""
+        """The text may be in any language, and is as it came; the code is not."""
         super().__init__(text)
         self.code = code
         self.text = text
@@ -72,6 +74,7 @@ class Session:
         """On a connection over which only TLS may have been agreed on."""
         self._link = link
         self._left = rows.BYTES_MAX
+        self._messages = 0
         self.settings: dict[str, str] = {}
 
     async def login(self, user: str, password: str, database: str, *, proved: bool) -> None:
@@ -83,6 +86,7 @@ class Session:
         body = _INT.pack(VERSION) + b"".join(_text(one) for pair in words.items() for one in pair) + b"\0"
         await self._link.send(_INT.pack(len(body) + 4) + body)
         scram: Scram | None = None
+        asked: set[int] = set()
         while True:
             kind, body = await self._message()
             if kind == b"Z":
@@ -90,6 +94,9 @@ class Session:
             if kind != b"R" or len(body) < _INT.size:
                 raise Failure("answer", "the server says in the login what belongs elsewhere")
             what, rest = _INT.unpack_from(body)[0], body[_INT.size :]
+            if what in {_CLEAR, _MD5, _SASL, _SASL_MORE} and what in asked:
+                raise Failure("login", "the server asks for the same proof again and again")
+            asked.add(what)
             if what == _SASL and _MECHANISM.encode() in rest.split(b"\0"):
                 scram = Scram(password)
             await self._proved(what, rest, scram, (user, password), in_clear=proved)
@@ -116,7 +123,9 @@ class Session:
             first = scram.first().encode()
             await self._send(b"p", _text(_MECHANISM) + _LENGTH.pack(len(first)) + first)
         elif what == _SASL_MORE and scram is not None:
-            await self._send(b"p", scram.proof(rest.decode("ascii", "replace")).encode())
+            # Thousands of rounds take long; beside the loop, and once a login.
+            proof = await asyncio.to_thread(scram.proof, rest.decode("ascii", "replace"))
+            await self._send(b"p", proof.encode())
         elif what == _SASL_END and scram is not None:
             scram.check(rest.decode("ascii", "replace"))
         else:
@@ -178,13 +187,16 @@ class Session:
             kind, size = _HEAD.unpack(await self._link.exactly(_HEAD.size))
             if not kind.isalnum() or size < 4:  # noqa: PLR2004 - the length's own bytes
                 raise Failure("answer", "this is no answer of a PostgreSQL server")
+            self._messages += 1
+            if self._messages % AT_ONCE_MAX == 0:
+                await asyncio.sleep(0)  # what has come already is read without waiting, and others want their turn
             self._left -= size
             if self._left < 0:
                 raise Failure("limit", f"the answer has more than {rows.BYTES_MAX >> 20} MiB")
             body = await self._link.exactly(size - 4)
             if kind == b"E":
                 said = {one[:1]: one[1:].decode("utf-8", "replace") for one in body.split(b"\0") if one}
-                raise ServerError(plain(said.get(b"C", "")), plain(said.get(b"M", "")))
+                raise ServerError(plain(said.get(b"C", "")), said.get(b"M", ""))
             if kind == b"S":
                 name, _, value = body.partition(b"\0")
                 self.settings[name.decode("utf-8", "replace")] = value.rstrip(b"\0").decode("utf-8", "replace")

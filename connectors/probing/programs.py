@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from typing import Final
 
 from connectors.net import plain
-from connectors.probing.base import Failure
+from connectors.network.trial import Failure
 
 OUTPUT_BYTES_MAX: Final = 64 << 10  # of each stream
 END_S_MAX: Final = 1.0  # for a killed program to be gone
@@ -22,6 +22,7 @@ PATH: Final = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 FILE_BYTES_MAX: Final = 256 << 20
 FILES_MAX: Final = 1_024
 _STDOUT, _STDERR = 1, 2
+_ROUNDS: Final = 3
 
 
 @dataclass(slots=True)
@@ -83,7 +84,9 @@ async def run(argv: Sequence[str], environment: Mapping[str, str], *, seconds: f
         _bound(pid, seconds)
         await heard.exited.wait()
         _kill(pid)  # what it left behind, and what holds its streams open
-        await heard.silent.wait()
+        with suppress(TimeoutError):  # what has left the session may hold them for as long as it likes
+            async with asyncio.timeout(END_S_MAX):
+                await heard.silent.wait()
     finally:
         if transport.get_returncode() is None:
             _kill(pid)
@@ -120,3 +123,19 @@ def _kill(pid: int) -> None:
     """The session's processes; those that run as somebody else end with their streams."""
     with suppress(ProcessLookupError, PermissionError):
         os.killpg(pid, signal.SIGKILL)
+    for _ in range(_ROUNDS):  # some may come while others go
+        with os.scandir("/proc") as found:
+            left = [int(one.name) for one in found if one.name.isdecimal() and _of_session(int(one.name), pid)]
+        for one in left:
+            with suppress(ProcessLookupError, PermissionError):
+                os.kill(one, signal.SIGKILL)
+        if not left:
+            return
+
+
+def _of_session(pid: int, leader: int) -> bool:
+    """Also those that are in a group of their own, as `timeout` and the jobs of a shell are."""
+    try:
+        return os.getsid(pid) == leader
+    except (ProcessLookupError, PermissionError):
+        return False

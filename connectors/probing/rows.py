@@ -11,7 +11,7 @@ from math import isfinite
 from typing import Annotated, Final
 
 from connectors.net import plain
-from connectors.probing.base import SERIES_MAX, Failure, Found, Trial
+from connectors.network.trial import SERIES_MAX, Failure, Found, Trial
 from rules.typed import TextOf
 
 ROWS_MAX: Final = SERIES_MAX
@@ -35,13 +35,12 @@ Query = Annotated[str, TextOf(_query)]
 
 def number(value: object) -> float | None:
     """A value of a database as a number, or None. A text counts where it is nothing but a number."""
-    match value:
-        case bool() | int() | float() | Decimal():
-            found = float(value)
-        case str() if _NUMBER.fullmatch(value):
-            found = float(value)
-        case _:
-            return None
+    if not isinstance(value, int | float | Decimal) and not (isinstance(value, str) and _NUMBER.fullmatch(value)):
+        return None
+    try:
+        found = float(value)
+    except (ValueError, OverflowError):  # a signaling NaN, and whole numbers of hundreds of digits
+        return None
     return found if isfinite(found) else None
 
 

@@ -8,7 +8,7 @@ from collections.abc import Awaitable, Callable, Mapping
 from types import MappingProxyType
 from typing import Final, Protocol
 
-from connectors.probing.base import Failure
+from connectors.network.trial import Failure
 from connectors.probing.patterns import excerpt
 
 BYTES_MAX: Final = 16 << 10  # of all answers together

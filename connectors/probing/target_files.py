@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Final, NamedTuple
 
 from connectors.net import plain
-from connectors.probing.base import Failure
+from connectors.network.trial import Failure
 from connectors.probing.target_groups import BYTES_MAX
 from rules.instants import SECOND, Instant, Span
 from rules.policy import ProbeTarget

@@ -10,7 +10,8 @@ from typing import Any, Final
 import msgspec
 
 from connectors.alerts import UnfitError, fit_labels
-from connectors.probing.base import FOUND_MAX, Failure
+from connectors.network.trial import Failure
+from connectors.probing.base import FOUND_MAX
 from rules.language.nodes import read
 from rules.policy import ProbeTarget
 from rules.words import listed, meant, shown
@@ -18,11 +19,14 @@ from rules.words import listed, meant, shown
 CHARS_MAX: Final = 1_000  # of one target
 LABELS_MAX: Final = 100  # of one group
 BYTES_MAX: Final = 16 << 20
+VALUES_MAX: Final = 4 * FOUND_MAX  # of JSON: each takes some 100 bytes of memory, however short its text
 _KEYS: Final = ("targets", "labels")
 
 
 def of_json(said: bytes) -> tuple[ProbeTarget, ...]:
     """What JSON says. Raises Failure, whose reason begins behind "it" or "the file"."""
+    if max(said.count(b","), said.count(b"{") + said.count(b"[")) > VALUES_MAX:
+        raise Failure("limit", f"holds more than {VALUES_MAX} values")
     try:
         groups = msgspec.json.decode(said)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:

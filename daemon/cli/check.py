@@ -106,7 +106,7 @@ def unreachable(settings: "Settings", config: Path | None) -> Iterator[Finding]:
 
 def _servers(settings: "Settings") -> Iterator[tuple[str, str, int]]:
     """(section, host, port) of each notifier that has one server: those have a property `server`."""
-    from connectors.base import load
+    from connectors.kinds import load
     from daemon.wiring import make_notifiers
 
     kinds = load()

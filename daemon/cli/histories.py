@@ -157,8 +157,8 @@ class Asked:
         return self.config is not None or "TICKETD_STORE" in os.environ
 
     def _journalled(self, history: History, troubles: Troubles, ends: ExitStack) -> "Iterator[Past]":
-        from connectors.base import load
         from connectors.histories import journal
+        from connectors.kinds import load
         from daemon.store.engine import database
         from daemon.store.errors import StoreError
         from daemon.store.reader import Reader
@@ -202,7 +202,7 @@ class Asked:
         return _drained(connector, since, until, ends)
 
     def _source(self) -> str:
-        from connectors.base import load
+        from connectors.kinds import load
         from rules.words import meant_or_list
 
         alerting = [name for name in load().sources if name not in _sampled()]
@@ -219,8 +219,8 @@ def _sampled() -> frozenset[str]:
 
 
 def _captured(file: Path, troubles: Troubles, ends: ExitStack) -> History:
-    from connectors.base import load
     from connectors.histories import capture
+    from connectors.kinds import load
 
     history = History(())
     if str(file) == "-":

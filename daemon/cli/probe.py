@@ -14,9 +14,9 @@ from daemon.cli.setup import ConfigOption, RulesOption, lines_of, loaded, settin
 
 if TYPE_CHECKING:
     from connectors.network.reach import Reach
-    from connectors.probing.base import Credential
+    from connectors.network.trial import Credential
     from daemon.config import Settings
-    from daemon.probing.runner import Look
+    from daemon.probing.look import Look
     from rules.policy import Policy, Probe, ProbeTarget
     from rules.probing import Job
 
@@ -142,10 +142,13 @@ def _read(config: Any, rules: Any) -> "tuple[Settings, Policy]":
 
 
 def _named(name: str, policy: "Policy", settings: "Settings") -> "Probe":
-    from connectors.base import load
+    from connectors.kinds import load
     from rules.words import meant_or_list, shown
 
     probe = policy.probes.get(name)
+    if not policy.probes:
+        said = f"there is no probe {shown(name)}: the rule files have none; --config or --rules says where they are"
+        fail(Code.USAGE, printable(said))
     if probe is None:
         fail(Code.USAGE, printable(f"there is no probe {shown(name)}{meant_or_list(name, list(policy.probes))}"))
     if load().probes[probe.kind].runs_programs and not settings.probing.commands:
@@ -173,7 +176,7 @@ async def _looked(settings: "Settings", policy: "Policy", probe: "Probe", wanted
     import asyncio
     import sys
 
-    from connectors.base import load
+    from connectors.kinds import load
     from connectors.network.guard import Guard
     from connectors.network.reach import Reach
     from daemon import logs
@@ -220,7 +223,7 @@ def _jobs(
 
 async def _targets(settings: "Settings", reach: "Reach", probe: "Probe", wanted: str | None) -> "Sequence[ProbeTarget]":
     """The targets listed and found; only the wanted one, which need not be among them."""
-    from connectors.base import load
+    from connectors.kinds import load
     from rules.policy import ProbeTarget
     from rules.probing import placed
 
@@ -247,8 +250,8 @@ async def _targets(settings: "Settings", reach: "Reach", probe: "Probe", wanted:
 
 
 async def _found(settings: "Settings", reach: "Reach", probe: "Probe") -> "Sequence[ProbeTarget]":
-    from connectors.base import load
-    from connectors.probing.base import Failure
+    from connectors.kinds import load
+    from connectors.network.trial import Failure
     from daemon.clock import SystemClock
     from daemon.metrics import Metrics
     from daemon.probing.targets import Targets, problems_of
@@ -291,11 +294,9 @@ def _tell(look: "Look") -> None:
 
 
 def _verdict(look: "Look") -> str:
-    from connectors.probing.base import OUTCOMES
-
     if look.outcome == "up":
         return f"up, {_ms(look.took_s)}" + (f"; {printable(look.note)}" if look.note else "")
-    return f"DOWN, {look.outcome} ({OUTCOMES[look.outcome]}): {printable(look.note)}"
+    return f"DOWN, {look.outcome}: {printable(look.note)}"
 
 
 def _pairs(fields: "dict[str, float]", values: "dict[str, str]") -> Iterator[tuple[str, str]]:

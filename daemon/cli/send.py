@@ -51,7 +51,8 @@ def send(
 
 def _path(source: str) -> str:
     """Where bodies of this source are posted; the sources themselves say so."""
-    from connectors.base import Call, load, where
+    from connectors.base import Call, where
+    from connectors.kinds import load
     from rules.words import meant_or_list, shown
 
     sources = load().sources

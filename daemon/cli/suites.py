@@ -29,7 +29,7 @@ OnlyOption = Annotated[str, typer.Option("-k", metavar="WORDS", help="Only the t
 
 def kinds_of(config: Path | None) -> "LanguageKinds":
     """What rule files may name under a configuration."""
-    from connectors.base import load
+    from connectors.kinds import load
     from daemon.wiring import language_kinds
 
     return language_kinds(settings_from(config, {}), load())

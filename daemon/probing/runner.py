@@ -8,7 +8,6 @@ that somebody else has to deal with.
 import asyncio
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
 from functools import lru_cache
 from math import isfinite
 from typing import Any, Final
@@ -17,10 +16,12 @@ import structlog
 
 from connectors import alerts
 from connectors.network.reach import Reach
-from connectors.probing.base import OUTCOMES, SERIES_MAX, UP, Credential, Failure, Probe, Trial
+from connectors.network.trial import OUTCOMES, SERIES_MAX, UP, Credential, Failure, Trial
+from connectors.probing.base import Probe
 from connectors.sources.probe import FIELDS_MAX, NAME_CHARS_MAX
 from daemon.clock import Clock
 from daemon.metrics import Metrics
+from daemon.probing.look import Look
 from daemon.tasks import within
 from rules import policy as policies
 from rules.instants import SECOND, Instant, format_span
@@ -35,19 +36,6 @@ EXPORTED: Final = "exported_"  # before a series' own label that would hide who 
 _NAME: Final = re.compile(rf"[a-zA-Z_][a-zA-Z0-9_]{{0,{NAME_CHARS_MAX - 1}}}", re.ASCII)
 
 _log = structlog.get_logger("daemon.probing")
-
-
-@dataclass(frozen=True, slots=True, repr=False)
-class Look:
-    """What one look at one target came to."""
-
-    job: Job
-    at: Instant  # when it began
-    outcome: str  # of OUTCOMES
-    note: str  # why it does not hold, or what was left out; "" else
-    samples: tuple[Sample, ...]  # the target's own, then one for each series
-    took_s: float
-    trial: Trial
 
 
 class _Held:

@@ -16,7 +16,7 @@ from urllib.parse import urlsplit
 
 import structlog
 
-from connectors.base import Kinds, load
+from connectors.kinds import Kinds, load
 from daemon import __version__
 from daemon.auth import Auth
 from daemon.clock import Clock, SystemClock

@@ -21,7 +21,7 @@ import structlog
 
 from daemon.clock import Clock
 from daemon.metrics import Metrics
-from daemon.probing.runner import Look
+from daemon.probing.look import Look
 from daemon.tasks import CANCEL_S_MAX, Supervisor, Wake, within
 from rules.instants import SECOND, Instant, Span
 from rules.probing import TARGETS_MAX, Job, next_slot

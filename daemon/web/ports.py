@@ -6,7 +6,8 @@ The one law: the web reaches the store, the policy and the clock through this al
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Any, Protocol, TypeVar
 
-from connectors.base import Kinds, Notifier
+from connectors.base import Notifier
+from connectors.kinds import Kinds
 from daemon.auth import Auth
 from daemon.clock import Clock
 from daemon.config import Settings

@@ -15,8 +15,8 @@ from itertools import islice
 from pathlib import Path
 from statistics import median
 
-from connectors.base import load as kinds
 from connectors.histories import capture
+from connectors.kinds import load as kinds
 from daemon.store.store import Body, Store
 from rules.instants import DAY, SECOND, Instant, format_instant, parse_instant
 from rules.language import LanguageKinds, load

@@ -9,7 +9,8 @@ import pytest
 
 from connectors.network.guard import Guard
 from connectors.network.reach import Reach
-from connectors.probing.base import UP, Discovery, Failure, Trial
+from connectors.network.trial import UP, Failure, Trial
+from connectors.probing.base import Discovery
 from rules.instants import SECOND, Instant, parse_instant
 from rules.policy import ProbeTarget
 

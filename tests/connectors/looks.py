@@ -13,7 +13,7 @@ from typing import Any
 
 from connectors.network.guard import Guard
 from connectors.network.reach import Place, Reach
-from connectors.probing.base import Credential, Failure, Trial
+from connectors.network.trial import Credential, Failure, Trial
 from rules.instants import Instant, parse_instant
 
 HOST = "127.0.0.1"
@@ -139,10 +139,3 @@ async def answering(answer: Callable[[bytes], list[bytes]], port: int = 0) -> As
     finally:
         transport.close()
         await asyncio.sleep(0)
-
-
-def free_port(kind: int = socket.SOCK_STREAM) -> int:
-    """A port on which nobody listens."""
-    with socket.socket(socket.AF_INET, kind) as probe:
-        probe.bind((HOST, 0))
-        return int(probe.getsockname()[1])

@@ -5,6 +5,9 @@ Law: a peer keeps all that it was sent, and misbehaves only as it was told. `Pee
 
 import asyncio
 import contextlib
+import itertools
+import os
+import socket
 import ssl
 from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass, field
@@ -38,10 +41,21 @@ async def listening(
         await server.wait_closed()
 
 
+_LOW = itertools.count(10_000 + os.getpid() * 7 % 20_000)
+
+
+def free_port(kind: int = socket.SOCK_STREAM) -> int:
+    """A port on which nobody listens, below those that the system gives away: no other process takes it meanwhile."""
+    for port in itertools.islice(_LOW, 1_000):
+        with socket.socket(socket.AF_INET, kind) as probe, contextlib.suppress(OSError):
+            probe.bind((HOST, port))
+            return port
+    raise AssertionError("a thousand ports are taken")
+
+
 async def nobody() -> int:
-    """A port on which nobody listens."""
-    async with listening(asyncio.Protocol) as port:
-        return port
+    """The same, for who awaits it."""
+    return free_port()
 
 
 @dataclass(slots=True)

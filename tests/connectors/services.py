@@ -11,10 +11,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from connectors.base import load
+from connectors.kinds import load
 from connectors.network.guard import Guard
 from connectors.network.reach import Reach
-from connectors.probing.base import Credential, Failure, Trial
+from connectors.network.trial import Credential, Failure, Trial
 from tests.connectors.certs import Authority
 from tests.connectors.hostile import serving
 

@@ -378,7 +378,7 @@ async def python(script: str) -> tuple[int | None, str]:
 
 async def test_the_library_is_loaded_only_where_it_is_configured() -> None:
     script = (
-        "import sys; from connectors.base import load; load(); print(sorted({'apprise', 'requests'} & {*sys.modules}))"
+        "import sys; from connectors.kinds import load; load(); print(sorted({'apprise', 'requests'} & {*sys.modules}))"
     )
     assert await python(script) == (0, "[]\n")
 

@@ -8,7 +8,7 @@ import msgspec
 import pytest
 from aiohttp import web
 
-from connectors import base, chat
+from connectors import chat, kinds
 from connectors.base import ConnectorError, Heard, NotGenuineError, OutcomeUnknownError, RefusedBodyError
 from rules.instants import SECOND
 from rules.model import Message
@@ -161,7 +161,7 @@ async def test_a_message_that_cannot_be_answered_has_no_buttons(provider: Provid
 async def test_an_address_that_does_not_exist_is_refused_for_good(
     provider: Provider, make_message: MakeMessage
 ) -> None:
-    assert base.load().notifiers[provider.kind].address_problem(provider.nobody) is None
+    assert kinds.load().notifiers[provider.kind].address_problem(provider.nobody) is None
     error = await refused(provider, make_message(provider.nobody, **PAGE))
     assert error.permanent
 

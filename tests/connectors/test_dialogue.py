@@ -2,7 +2,7 @@
 
 import pytest
 
-from connectors.probing.base import Credential
+from connectors.network.trial import Credential
 from connectors.probing.dialogue import tls_of
 
 AMINA, NOBODY = Credential("shop", "amina", "hunter2"), Credential("shop")

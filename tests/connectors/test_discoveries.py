@@ -10,12 +10,12 @@ from typing import Any
 import pytest
 from pydantic import ValidationError
 
-from connectors.base import load
 from connectors.discoveries import dns_srv, file, file_sd, http_sd
+from connectors.kinds import load
 from connectors.network.guard import Guard
 from connectors.network.reach import Reach
+from connectors.network.trial import Credential, Failure
 from connectors.probing import target_groups
-from connectors.probing.base import Credential, Failure
 from rules.instants import SECOND
 from rules.typed import Shape, Surroundings
 from tests.connectors.finding import OPEN, found, lines, partly, why

@@ -16,7 +16,7 @@ import pytest
 from connectors.discoveries import dns_srv
 from connectors.network.guard import Guard
 from connectors.network.reach import Reach
-from connectors.probing.base import Trial
+from connectors.network.trial import Trial
 from tests.connectors.finding import NOW, OPEN, found, partly, why
 from tests.connectors.servers import HOST
 

@@ -12,8 +12,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from connectors.network import exchange, http1
+from connectors.network.trial import Credential, Failure
 from connectors.probes.http import Connector
-from connectors.probing.base import Credential, Failure
 from tests.connectors.servers import CERTIFICATE, HOST, listening, nobody, server_tls
 from tests.connectors.webpeers import CUTS, DROPS, ENDS, TRUSTED, Site, answer, look, names, packed, redirect
 

@@ -10,9 +10,9 @@ from hypothesis import strategies as st
 from connectors.network import http1, http2
 from connectors.network.exchange import _there, _unpacked
 from connectors.network.http1 import Answer, Asked
+from connectors.network.targets import Url
+from connectors.network.trial import OUTCOMES, Failure, Trial
 from connectors.network.wire import Wire
-from connectors.probing.base import OUTCOMES, Failure, Trial
-from connectors.probing.targets import Url
 
 ASKED = Asked("GET", "/", (("Host", "shop.example.test"), ("Connection", "close")))
 URL = Url("http", "shop.example.test", 80, "/")

@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 
-from connectors.base import load
 from connectors.histories import capture, journal
+from connectors.kinds import load
 from rules.events import AlertsReceived, SamplesReceived
 from rules.instants import SECOND, Instant, format_instant, parse_instant
 

@@ -11,8 +11,8 @@ import h2.events
 import pytest
 
 from connectors.network import http2
+from connectors.network.trial import Credential
 from connectors.probes.http import Connector
-from connectors.probing.base import Credential
 from tests.connectors.servers import CERTIFICATE, HOST, listening, server_tls
 from tests.connectors.webpeers import TRUSTED, look
 

@@ -11,11 +11,11 @@ from pydantic import BaseModel, SecretStr, ValidationError
 
 import connectors.notifiers
 import connectors.sources
-from connectors import base
+from connectors import base, kinds
 from rules.instants import SECOND
 from rules.response.outbox import DEADLINE
 
-KINDS = base.load()
+KINDS = kinds.load()
 EVERY = [*KINDS.sources.items(), *KINDS.notifiers.items()]
 
 NEW_SOURCE = '''
@@ -44,9 +44,9 @@ class Connector(Source):
 def forgetful() -> Iterator[None]:
     """`load` forgets what it found, before and after."""
     before = set(sys.modules)
-    base.load.cache_clear()
+    kinds.load.cache_clear()
     yield
-    base.load.cache_clear()
+    kinds.load.cache_clear()
     for name in set(sys.modules) - before:
         if name.startswith("connectors."):
             del sys.modules[name]
@@ -70,7 +70,7 @@ def test_a_new_kind_is_one_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
     (tmp_path / "_shared.py").write_text("raise RuntimeError('no kind, so nobody imports it')")
     monkeypatch.setattr(connectors.sources, "__path__", [*connectors.sources.__path__, str(tmp_path)])
 
-    found = base.load().sources
+    found = kinds.load().sources
 
     assert set(found) == {*KINDS.sources, "line"}
     parsed = found["line"](None).parse(found["line"].example, sender="a", received_at=1)
@@ -82,7 +82,7 @@ def test_a_new_notifier_is_one_file_too(tmp_path: Path, monkeypatch: pytest.Monk
     (tmp_path / "pigeon.py").write_text("class Connector:\n    section = 'pigeons'\n    multiple = True\n")
     monkeypatch.setattr(connectors.notifiers, "__path__", [*connectors.notifiers.__path__, str(tmp_path)])
 
-    assert base.load().notifiers["pigeon"].section == "pigeons"
+    assert kinds.load().notifiers["pigeon"].section == "pigeons"
 
 
 @pytest.mark.parametrize(("name", "kind"), EVERY)

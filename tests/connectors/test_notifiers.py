@@ -13,7 +13,8 @@ from typing import Any
 
 import pytest
 
-from connectors.base import ConnectorError, Notifier, OutcomeUnknownError, load
+from connectors.base import ConnectorError, Notifier, OutcomeUnknownError
+from connectors.kinds import load
 from rules.model import Message
 from tests.connectors.oddities import TEXTS
 from tests.connectors.servers import Hook, Mailbox, ScriptedSmtp, listening, nobody

@@ -5,8 +5,8 @@ from collections.abc import AsyncIterator
 import pytest
 from pydantic import ValidationError
 
+from connectors.network.trial import Credential
 from connectors.probes.blackbox import Connector
-from connectors.probing.base import Credential
 from tests.connectors.servers import nobody
 from tests.connectors.webpeers import Site, answer, look
 

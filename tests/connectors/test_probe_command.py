@@ -9,8 +9,8 @@ from typing import Any
 
 import pytest
 
+from connectors.network.trial import Credential, Failure, Trial
 from connectors.probes.command import arguments
-from connectors.probing.base import Credential, Failure, Trial
 from tests.connectors.services import looked, problem
 
 Script = Callable[[str], str]

@@ -11,10 +11,11 @@ import dns.rcode
 import dns.rrset
 import pytest
 
+from connectors.network.trial import UP
 from connectors.probes import dns as kind
 from connectors.probes.dns import Connector
-from connectors.probing.base import UP
-from tests.connectors.looks import Talk, answering, free_port, look, mistake, serving
+from tests.connectors.looks import Talk, answering, look, mistake, serving
+from tests.connectors.servers import free_port
 
 NAME = "shop.example.test"
 Answer = Callable[[dns.message.Message], dns.message.Message]

@@ -10,8 +10,8 @@ from h2.events import DataReceived, RequestReceived, StreamEnded
 from hypothesis import given
 from hypothesis import strategies as st
 
+from connectors.network.trial import UP, Credential, Failure, Trial
 from connectors.probes.grpc import _health
-from connectors.probing.base import UP, Credential, Failure, Trial
 from tests.connectors.hostile import serving
 from tests.connectors.services import HOST, Trust, looked, problem
 

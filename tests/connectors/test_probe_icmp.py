@@ -13,9 +13,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from connectors.network.trial import UP, Trial
 from connectors.probes.icmp import Connector, checksum, reply, request
-from connectors.probing.base import UP, Trial
-from tests.connectors.looks import HOST, answering, free_port, look, mistake
+from tests.connectors.looks import HOST, answering, look, mistake
+from tests.connectors.servers import free_port
 
 Answer = Callable[[bytes], list[bytes]]
 REPLY, REPLY6 = 0, 129

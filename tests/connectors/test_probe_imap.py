@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
+from connectors.network.trial import Credential
 from connectors.probes.imap import mailbox
-from connectors.probing.base import Credential
 from tests.connectors.services import HOST, Lines, Trust, looked, problem
 
 GREETING = "* OK IMAP4rev1 ready\r\n"

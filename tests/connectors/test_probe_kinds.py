@@ -7,45 +7,41 @@ import resource
 import subprocess
 import sys
 import threading
-import time
-from collections.abc import Awaitable, Callable, Iterator, Sequence
+from collections.abc import Awaitable, Callable, Iterator
 from contextlib import AsyncExitStack
 from pathlib import Path
-from socket import AF_INET
-from typing import Any, NamedTuple
+from typing import Any
 
 import pytest
 from pydantic import ValidationError
 
 import connectors.base
-from connectors.base import load
+from connectors.kinds import load
 from connectors.network.guard import Guard
-from connectors.network.reach import Place, Reach
-from connectors.probing.base import OUTCOMES, UP, Credential, Failure, Probe, Trial
+from connectors.network.reach import Reach
+from connectors.network.trial import OUTCOMES, UP, Credential, Failure, Trial
+from connectors.probing.base import Probe
 from rules.typed import Shape
+from tests.connectors.aiming import (
+    CONNECTING,
+    KINDS,
+    LOCAL,
+    NAMES,
+    SERVER_OPTION,
+    Aimed,
+    asking,
+    at_host,
+    knows,
+    looked,
+    options,
+    probe,
+    trial,
+)
 from tests.connectors.hostile import SERVERS, datagrams, serving
 
-KINDS = load().probes
-NAMES = sorted(KINDS)
-LOOK_S = 0.15  # the timeout of a look at a hostile server
 ENDED_S = 20.0  # by when all of them have ended, on however busy a machine
 KIB_MAX = 32 << 10  # what all looks of a kind at all hostile servers, at once, may take
 BELOW_TLS = {"never_answers", "closes", "junk", "tls_junk", "endless_line"}  # all else looks the same through TLS
-
-# Options without which a kind has nothing to ask, or would be content with any server that takes a connection.
-ASKING: dict[str, dict[str, Any]] = {
-    "blackbox": {"exporter": "http://127.0.0.1:9115"},
-    "command": {"argv": ["/usr/bin/true", "{target}"]},
-    "http": {"larger": "down"},
-    "prometheus": {"query": "up"},
-    "scrape": {"metrics": {"goroutines": "go_goroutines"}},
-    "tcp": {"dialogue": [{"expect": "^WELL MET$"}]},
-    "udp": {"send": "who is there?", "expect": "^WELL MET$"},
-}
-# Kinds that are told by an option whom to connect to, and how it is written; their targets are something else.
-SERVER_OPTION = {"blackbox": ("exporter", "http://{}"), "dns": ("server", "{}")}
-LOCAL = {"command"}  # kinds that connect to nobody themselves
-NO_PORT = {"icmp"}  # kinds whose targets are hosts that this very machine would answer for
 
 # Texts that are a target of no kind.
 NAUGHTY = [
@@ -59,60 +55,6 @@ UNCONNECTABLE = [
     ".:1", "x" * 64 + ".test:1", "http://a b/", "http://[::1]x/", "ftp://", "javascript:alert(1)", "https://h:0/",
     "https://h:99999/", "file:///etc/passwd", "//host:1", "\u202ehost:1", "host\u2028:1", "http://ho\u00adst\r\nX: y/",
 ]  # fmt: skip
-
-
-def options(name: str, **more: Any) -> Any:
-    """The kind's options: defaults, and what it cannot be asked without."""
-    return KINDS[name].Options.model_validate(ASKING.get(name, {}) | more)
-
-
-def probe(name: str, reach: Reach, credential: Credential | None = None, **more: Any) -> Probe:
-    made: Probe = KINDS[name](options(name, **more), reach, credential)
-    return made
-
-
-def trial(target: str, timeout_s: float = LOOK_S) -> Trial:
-    return Trial(target, labels={}, timeout_s=timeout_s, now=1_700_000_000_000_000, monotonic=time.monotonic)
-
-
-async def looked(one: Probe, at: Trial) -> tuple[str, str]:
-    """One look as the runner takes it: the outcome and the reason."""
-    try:
-        async with asyncio.timeout(at.timeout_s):
-            await one.look(at)
-    except Failure as failed:
-        at.failed(failed.outcome, failed.reason)
-    except TimeoutError:
-        at.failed("timeout", f"timed out while in {at.current}")
-    return at.outcome, at.note
-
-
-class Aimed(NamedTuple):
-    """What makes a kind turn to a host: options, and a target."""
-
-    options: dict[str, Any]
-    target: str
-
-
-def at_host(name: str, host: str, port: int | None = None) -> list[Aimed]:
-    """The kind's example aimed elsewhere; one with TLS in its scheme also without, as the last."""
-    kind = KINDS[name]
-    if name in SERVER_OPTION:
-        option, written = SERVER_OPTION[name]
-        return [Aimed({option: written.format(f"{host}:{port}" if port else host)}, kind.example)]
-    authority = re.escape(probe(name, Reach(Guard())).host(kind.example))
-
-    def elsewhere(found: re.Match[str]) -> str:
-        return f"{host}:{port}" if port else f"{host}{found[1] or ''}"
-
-    made = re.sub(rf"\[?{authority}\]?(:\d+)?", elsewhere, kind.example)
-    assert made != kind.example
-    without = re.sub(r"^(http|ws|grpc)s://", r"\1://", made)
-    return [Aimed({}, made)] if without == made else [Aimed({}, made), Aimed({}, without)]
-
-
-def asking() -> list[str]:
-    return [name for name in NAMES if name not in LOCAL]
 
 
 def test_every_kind_that_was_promised_is_there() -> None:
@@ -202,7 +144,7 @@ def test_no_kind_loads_its_library_before_it_looks() -> None:
         "wsproto",
     ]
     code = (
-        "import sys\nfrom connectors.base import load\nfor kind in load().probes.values(): kind.Options\n"
+        "import sys\nfrom connectors.kinds import load\nfor kind in load().probes.values(): kind.Options\n"
         "for kind in load().discoveries.values(): kind.Options\n"
         f"print(sorted(set({heavy}) & set(sys.modules)))"
     )
@@ -211,15 +153,6 @@ def test_no_kind_loads_its_library_before_it_looks() -> None:
 
 
 # ---------------------------------------------------------------- addresses that nobody may probe
-def knows(address: str) -> Any:
-    """A resolver for which every name is at this address."""
-
-    async def resolver(_host: str, port: int, _family: int, _kind: int) -> Sequence[Place]:
-        return [Place(AF_INET, address, port, (address, port))]
-
-    return resolver
-
-
 @pytest.mark.parametrize("name", asking())
 async def test_the_metadata_address_is_refused_however_it_is_written(name: str) -> None:
     named = knows("169.254.169.254")
@@ -268,10 +201,12 @@ def test_nobody_connects_but_through_reach() -> None:
     """Neither a kind nor what kinds share; what a kind hands to a library is a socket that Reach connected."""
     folder = Path(connectors.base.__file__).parent
     own = {"dialling.py", "net.py", "reach.py"}
-    shared = [one for one in folder.glob("*.py") if one.name not in own]
+    shared = [one for where in ("*", "network/*", "probing/*") for one in folder.glob(f"{where}.py")]
+    assert {"exchange.py", "wire.py", "datagrams.py", "starttls.py", "pgwire.py"} <= {one.name for one in shared}
     found = [
         f"{path.name}:{node.lineno}: {node.attr}"
         for path in [*folder.glob("probes/*.py"), *folder.glob("discoveries/*.py"), *shared]
+        if path.name not in own
         for node in ast.walk(ast.parse(path.read_text("utf-8")))
         if isinstance(node, ast.Attribute) and node.attr in BYPASSES
     ]
@@ -345,9 +280,6 @@ def held() -> Held:
         return len(list(Path("/proc/self/fd").iterdir())), asyncio.all_tasks()
 
     return now
-
-
-CONNECTING = [one for one in asking() if one not in NO_PORT]
 
 
 async def warm(name: str) -> None:

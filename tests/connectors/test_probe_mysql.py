@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from connectors.probing.base import Credential, Trial
+from connectors.network.trial import Credential, Trial
 from tests.connectors.services import HOST, Trust, looked
 
 AMINA = Credential("shop", "amina", "hunter2")

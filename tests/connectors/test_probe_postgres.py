@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from connectors.probing.base import Credential, Failure, Trial
+from connectors.network.trial import Credential, Failure, Trial
 from connectors.probing.pgwire import Scram, prepared
 from tests.connectors.hostile import serving
 from tests.connectors.services import HOST, Trust, looked

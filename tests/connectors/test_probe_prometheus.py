@@ -7,8 +7,8 @@ from typing import Any
 import pytest
 from pydantic import ValidationError
 
+from connectors.network.trial import Credential
 from connectors.probes.prometheus import Connector
-from connectors.probing.base import Credential
 from tests.connectors.webpeers import Site, answer, look, series
 
 

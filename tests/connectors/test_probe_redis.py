@@ -6,8 +6,8 @@ from pathlib import Path
 import hiredis
 import pytest
 
+from connectors.network.trial import Credential
 from connectors.probes.redis import READING
-from connectors.probing.base import Credential
 from tests.connectors.hostile import serving
 from tests.connectors.services import HOST, Trust, looked, problem
 

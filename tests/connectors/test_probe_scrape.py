@@ -110,7 +110,7 @@ async def test_openmetrics_is_read_as_such(site: Site) -> None:
         ([answer(b'node_load1{a="b} 1\n')], "answer", "the page breaks the format of metrics: "),
         ([answer(b"", "404 Not Found")], "status", "status 404, not 200"),
         ([answer(b"", "403 Forbidden")], "login", "status 403: the page wants other credentials"),
-        ([answer(b"x" * 70_000)], "limit", "the page is larger than 65536 bytes; `size` can raise that"),
+        ([answer(b"x" * 70_000)], "limit", "the page is larger than 64 KiB; `size` can raise that"),
         ([answer(packed(PAGE), Content_Encoding="zstd")], "body", 'the page is packed as "zstd"'),
     ],
 )

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from connectors.probing.base import Credential
+from connectors.network.trial import Credential
 from tests.connectors.services import HOST, Lines, Trust, looked, problem
 
 GREETING = "220 mx.example.test ESMTP\r\n"

@@ -6,9 +6,10 @@ from collections.abc import AsyncIterator
 import asyncssh
 import pytest
 
+from connectors.network.trial import UP
 from connectors.probes.ssh import BANNER_BYTES_MAX, Connector
-from connectors.probing.base import UP
-from tests.connectors.looks import HOST, free_port, look, saying, serving
+from tests.connectors.looks import HOST, look, saying, serving
+from tests.connectors.servers import free_port
 
 ED25519 = asyncssh.generate_private_key("ssh-ed25519")
 ECDSA = asyncssh.generate_private_key("ecdsa-sha2-nistp256")

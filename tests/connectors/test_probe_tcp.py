@@ -6,10 +6,11 @@ from pathlib import Path
 
 import pytest
 
+from connectors.network.trial import UP, Credential
 from connectors.probes.tcp import ANSWER_BYTES_MAX, Connector
-from connectors.probing.base import UP, Credential
 from tests.connectors.certs import Authority
-from tests.connectors.looks import Talk, free_port, look, mistake, saying, serving
+from tests.connectors.looks import Talk, look, mistake, saying, serving
+from tests.connectors.servers import free_port
 
 
 async def greets(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:

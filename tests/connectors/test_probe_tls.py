@@ -10,12 +10,13 @@ from typing import Any
 
 import pytest
 
+from connectors.network.trial import UP, Credential, Trial
 from connectors.probes.tls import Connector
-from connectors.probing.base import UP, Credential, Trial
 from connectors.probing.starttls import BYTES_MAX, PROTOCOLS
 from rules.instants import DAY, parse_instant
 from tests.connectors.certs import EXPIRED_ON, Authority, Leaf, self_signed
-from tests.connectors.looks import Talk, free_port, look, saying, serving
+from tests.connectors.looks import Talk, look, saying, serving
+from tests.connectors.servers import free_port
 
 END = parse_instant("2120-01-01T00:00:00Z")  # of all that is valid
 

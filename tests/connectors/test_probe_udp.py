@@ -4,9 +4,10 @@ import socket
 
 import pytest
 
+from connectors.network.trial import UP
 from connectors.probes.udp import DATAGRAMS_MAX, Connector
-from connectors.probing.base import UP
-from tests.connectors.looks import answering, free_port, look, mistake
+from tests.connectors.looks import answering, look, mistake
+from tests.connectors.servers import free_port
 
 
 def echo(data: bytes) -> list[bytes]:

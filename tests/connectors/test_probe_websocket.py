@@ -12,10 +12,11 @@ from typing import Any
 import pytest
 from aiohttp import WSMsgType, web
 
+from connectors.network.trial import UP, Credential
 from connectors.probes.websocket import MESSAGE_BYTES_MAX, Connector
-from connectors.probing.base import UP, Credential
 from tests.connectors.certs import Authority
-from tests.connectors.looks import HOST, Talk, free_port, look, mistake, saying, serving
+from tests.connectors.looks import HOST, Talk, look, mistake, saying, serving
+from tests.connectors.servers import free_port
 
 seen = web.AppKey("seen", list[dict[str, str]])
 
@@ -152,7 +153,7 @@ GOES_ON = b"\x00\x7d" + b"a" * 125
         (switching(accept=b"AAAA"), "answer", "Bad accept token"),
         (saying(b"SSH-2.0-x\r\n\r\n"), "answer", "the answer is no WebSocket"),
         (saying(b"HTTP/1.1 101 Switching\r\n\r\n"), "answer", "the answer is no WebSocket"),
-        (saying(b"HTTP/1.1 200 OK\r\n" + b"X-A: b\r\n" * 20_000), "answer", "the answer is no WebSocket"),
+        (saying(b"HTTP/1.1 200 OK\r\n" + b"X-A: b\r\n" * 20_000), "limit", "the headers of the answer are longer"),
         (saying(then="reset"), "reset", "the connection was cut"),
         (switching(b"\x81\x03abc", then="end"), "reset", "ended without a farewell"),
         (switching(b"\x88\x02\x03\xe9"), "body", "/x/ is not in nothing"),

@@ -3,10 +3,10 @@
 import re
 from pathlib import Path
 
-from connectors.base import load
+from connectors.kinds import load
 from connectors.network.guard import FORBIDDEN, RANGES
 from connectors.network.reach import ADDRESSES_MAX, RESOLVERS_MAX
-from connectors.probing.base import NETWORK, OUTCOMES, SERIES_MAX, UP
+from connectors.network.trial import NETWORK, OUTCOMES, SERIES_MAX, UP
 from daemon.probe_settings import ProbingSettings
 from rules.probing import TARGETS_MAX
 

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from connectors.probing.base import NETWORK, OUTCOMES, UP, Check, Credential, Failure, Trial
+from connectors.network.trial import NETWORK, OUTCOMES, UP, Check, Credential, Failure, Trial
 
 
 def ticking(*steps: float) -> Trial:

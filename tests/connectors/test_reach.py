@@ -17,7 +17,7 @@ import pytest
 from connectors.network import dialling
 from connectors.network.guard import Guard
 from connectors.network.reach import RESOLVERS_MAX, Place, Reach, failure
-from connectors.probing.base import Credential, Failure, Trial
+from connectors.network.trial import Credential, Failure, Trial
 from tests.connectors.hostile import SERVERS, serving
 from tests.connectors.servers import CERTIFICATE, HOST, nobody, server_tls
 

@@ -5,8 +5,8 @@ from decimal import Decimal
 
 import pytest
 
+from connectors.network.trial import Failure, Found, Trial
 from connectors.probing import rows
-from connectors.probing.base import Failure, Found, Trial
 
 
 def gathered(columns: Sequence[str], given: Sequence[Sequence[object]], *labels: str) -> Trial:

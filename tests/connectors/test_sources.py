@@ -19,11 +19,10 @@ from connectors.base import (
     Source,
     UnknownCallError,
     journalled,
-    load,
     options_of,
-    reread,
     where,
 )
+from connectors.kinds import load, reread
 from rules.events import AlertsReceived
 from rules.instants import SECOND, format_instant, parse_instant
 from rules.model import NOTE_CHARS_MAX, Alert, Labels

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from connectors.probing.targets import TARGET_CHARS_MAX, Url, host_port, host_port_problem, url_of, url_problem
+from connectors.network.targets import TARGET_CHARS_MAX, Url, host_port, host_port_problem, url_of, url_problem
 
 LONG = ".".join(["a" * 63] * 3)  # 191 characters
 

@@ -15,7 +15,7 @@ from typing import Any
 
 from connectors.network.guard import Guard
 from connectors.network.reach import Place, Reach
-from connectors.probing.base import Credential, Failure, Found, Trial
+from connectors.network.trial import Credential, Failure, Found, Trial
 from rules.instants import parse_instant
 from tests.connectors.servers import CERTIFICATE, listening
 

@@ -8,8 +8,8 @@ from typing import ClassVar
 import pytest
 from pydantic import BaseModel, ConfigDict, SecretStr
 
-from connectors.base import Kinds
-from connectors.base import load as load_kinds
+from connectors.kinds import Kinds
+from connectors.kinds import load as load_kinds
 from daemon.config import ConfigError, Settings, load_settings
 from daemon.probe_settings import ReportSettings
 from rules.instants import DAY, SECOND

@@ -4,8 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from connectors.base import load as load_kinds
-from connectors.probing.base import Credential
+from connectors.kinds import load as load_kinds
+from connectors.network.trial import Credential
 from daemon.config import ConfigError, Settings, load_settings
 from daemon.wiring import language_kinds, secrets_of
 from rules.instants import DAY, HOUR, SECOND

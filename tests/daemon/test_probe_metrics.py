@@ -4,10 +4,10 @@ from collections.abc import Mapping
 
 import pytest
 
-from connectors.probing.base import Trial
+from connectors.network.trial import Trial
 from daemon import probe_metrics
 from daemon.metrics import Metrics
-from daemon.probing.runner import Look
+from daemon.probing.look import Look
 from rules.model import Sample
 from rules.policy import Policy, Probe, ProbeTarget
 from rules.probing import Job, jobs

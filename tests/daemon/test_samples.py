@@ -8,7 +8,7 @@ from typing import Any
 import aiohttp
 import pytest
 
-from connectors.base import load, reread
+from connectors.kinds import load, reread
 from daemon.app import Daemon
 from daemon.config import load_settings
 from daemon.executor import Inline

@@ -9,10 +9,10 @@ import asyncio
 import time
 from typing import TYPE_CHECKING, Any
 
-from connectors.base import load
+from connectors.kinds import load
 from connectors.network.guard import Guard
 from connectors.network.reach import Reach
-from connectors.probing.base import Credential, Failure, Trial
+from connectors.network.trial import Credential, Failure, Trial
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

@@ -72,7 +72,7 @@ write_configs() {
     location = /packed { gzip on; gzip_types text/plain; gzip_min_length 1; try_files /large.txt =404; }
     location = /hurry { limit_rate 1k; try_files /large.txt =404; }
     location = /cut { return 444; }
-    location = /echo { add_header X-Method \$request_method; add_header X-Length \$content_length; return 200 'taken'; }
+    location = /echo { add_header X-Method \$request_method; add_header X-Length \$content_length; add_header X-Asked \$http_x_asked; return 200 'taken'; }
 CONF
   {
     cat <<CONF

@@ -15,7 +15,7 @@ from tests.peers.mailing import require
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-    from connectors.probing.base import Credential, Trial
+    from connectors.network.trial import Credential, Trial
 
 pytestmark = [pytest.mark.timeout(60), pytest.mark.peer("monitoring-plugins")]
 PLUGINS = "/usr/lib/nagios/plugins"

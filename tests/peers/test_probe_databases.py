@@ -16,7 +16,7 @@ from tests.peers.sinks import self_signed
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from connectors.probing.base import Credential
+    from connectors.network.trial import Credential
 
 pytestmark = [pytest.mark.timeout(180)]
 

@@ -6,9 +6,9 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from connectors.network.trial import UP
 from connectors.probes.dns import Connector
 from connectors.probes.udp import Connector as Udp
-from connectors.probing.base import UP
 from tests.connectors.looks import look
 from tests.peers.harness import HOST, free_port
 from tests.peers.mailing import Script, require

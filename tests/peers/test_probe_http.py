@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from connectors.network.trial import Credential, Trial
 from connectors.probes.http import Connector
-from connectors.probing.base import Credential, Trial
 from tests.connectors.webpeers import look
 from tests.peers.webs import Servers, nginx
 

@@ -14,8 +14,8 @@ from pathlib import Path
 
 import pytest
 
+from connectors.network.trial import UP
 from connectors.probes.icmp import Connector
-from connectors.probing.base import UP
 from tests.connectors.looks import look
 
 ROOT = Path(__file__).parent.parent.parent

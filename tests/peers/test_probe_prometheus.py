@@ -6,14 +6,16 @@ Law: what the exporter looks at is the Prometheus beside it, or nobody; nothing 
 from __future__ import annotations
 
 import asyncio
+import socket
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from connectors.network.trial import Trial
 from connectors.probes import blackbox, prometheus, scrape
-from connectors.probing.base import Trial
 from tests.connectors.webpeers import look, series
-from tests.peers.harness import free_port, wait_until
+from tests.peers.harness import HOST, free_port, wait_until
+from tests.peers.tlsservers import Certificates, TlsWeb
 from tests.peers.webs import Servers, monitoring
 
 if TYPE_CHECKING:
@@ -95,6 +97,27 @@ def test_metrics_are_picked_from_a_page(servers: Servers) -> None:
     assert (trial.outcome, trial.note) == ("value", "gone: no_such_metric is not on the page")
 
 
+def test_a_page_has_its_phases_and_each_failure_its_name(servers: Servers) -> None:
+    trial = page(servers, {"go": "go_info"})
+    assert list(trial.phases) == ["dns", "connect", "request", "first_byte", "transfer"]
+    assert all(span > 0 for span in trial.phases.values())
+    assert trial.fields["page_bytes"] > 10_000
+    for path, options, outcome, note in (
+        ("/none", {}, "status", "status 404, not 200"),
+        ("/", {}, "status", "status 302, not 200"),
+        ("/metrics", {"size": "1KiB"}, "limit", "the page is larger than 1 KiB; `size` can raise that"),
+        ("/metrics", {"metrics": {"n": "prometheus_http_requests_total"}}, "value", "n has "),
+    ):
+        chosen = {"metrics": {"go": "go_info"}, **options}
+        trial = asyncio.run(look(scrape.Connector, servers.url("PROMETHEUS", path), chosen))
+        assert (trial.outcome, trial.note[: len(note)]) == (outcome, note)
+    nobody = f"http://{HOST}:{free_port()}/metrics"
+    trial = asyncio.run(look(scrape.Connector, nobody, {"metrics": {"go": "go_info"}}))
+    assert (trial.outcome, list(trial.phases)) == ("refused", ["dns", "connect"])
+    trial = asyncio.run(look(prometheus.Connector, f"http://{HOST}:{free_port()}", {"query": "up"}))
+    assert (trial.outcome, list(trial.phases)) == ("refused", ["dns", "connect"])
+
+
 def test_the_exporter_sees_a_healthy_page(servers: Servers) -> None:
     trial = probe(servers, servers.url("PROMETHEUS", "/-/healthy"))
     assert (trial.outcome, trial.note) == ("up", "")
@@ -121,3 +144,21 @@ def test_the_exporter_tells_who_does_not_listen_and_who_has_no_name(servers: Ser
     assert probe(servers, f"127.0.0.1:{free_port()}", "tcp_connect").outcome == "refused"
     assert probe(servers, "http://no-such-host.invalid/").outcome == "name"
     assert probe(servers, f"127.0.0.1:{servers.ports['PROMETHEUS']}", "tcp_connect").outcome == "up"
+
+
+def test_the_exporter_tells_a_certificate_from_silence(
+    servers: Servers, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    web = TlsWeb(Certificates(tmp_path_factory.mktemp("blackbox-tls")))
+    try:
+        web.start()
+        for name, said in (("expired", "certificate has expired"), ("self", "certificate"), ("name", "certificate")):
+            trial = probe(servers, f"https://{web[name]}/")
+            assert (trial.outcome, said in trial.note) == ("certificate", True), trial.note
+    finally:
+        web.stop()
+    with socket.create_server((HOST, 0)) as silent:  # takes connections, and says nothing
+        options = {"exporter": servers.url("EXPORTER"), "module": "http_2xx"}
+        target = f"http://{HOST}:{silent.getsockname()[1]}/"
+        trial = asyncio.run(look(blackbox.Connector, target, options, timeout_s=1.5))
+    assert trial.outcome == "timeout", trial.note

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from connectors.network.trial import UP
 from connectors.probes.ssh import Connector
-from connectors.probing.base import UP
 from tests.connectors.looks import look
 from tests.peers.harness import HOST, free_port
 from tests.peers.mailing import Script, require

@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from connectors.probing.base import Credential
+from connectors.network.trial import Credential
 from tests.connectors.certs import Authority, Leaf, self_signed
 from tests.peers.harness import HOST, Process, free_port, launch, wait_until
 from tests.peers.mailing import Script

@@ -5,7 +5,7 @@ from typing import Any, ClassVar, cast
 
 from pydantic import Field
 
-from connectors.base import load as load_kinds
+from connectors.kinds import load as load_kinds
 from rules.instants import MINUTE
 from rules.language import LanguageKinds
 from rules.language.people import DiscoveryKind, ProbeKind

@@ -12,10 +12,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import ClassVar
 
-from connectors.base import Kinds
-from connectors.base import load as kinds
+from connectors.kinds import Kinds
+from connectors.kinds import load as kinds
 from connectors.network.reach import Reach
-from connectors.probing.base import Credential, Failure, Probe, Trial
+from connectors.network.trial import Credential, Failure, Trial
+from connectors.probing.base import Probe
 from daemon.app import Daemon
 from daemon.config import load_settings
 from daemon.executor import Inline

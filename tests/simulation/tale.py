@@ -16,7 +16,7 @@ from typing import ClassVar, Final
 import structlog
 from pydantic import BaseModel
 
-from connectors.base import load, reread
+from connectors.kinds import load, reread
 from daemon import health
 from daemon.app import Daemon
 from daemon.batch import QuarantinedError

@@ -14,7 +14,7 @@ from pathlib import Path
 
 import structlog
 
-from connectors.base import load, reread
+from connectors.kinds import load, reread
 from daemon import health
 from daemon.app import Daemon
 from daemon.batch import QuarantinedError

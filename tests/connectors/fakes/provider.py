@@ -9,7 +9,7 @@ from typing import Any, ClassVar, Self
 import aiohttp
 from aiohttp import web
 
-from connectors import base
+from connectors import kinds
 from connectors.base import Callback
 from rules.instants import SECOND, parse_instant
 from tests.connectors.servers import listening
@@ -117,7 +117,7 @@ class Provider(ABC):
 
 def connector(provider: Provider, **fields: Any) -> Any:
     """The notifier that speaks to this provider."""
-    kind = base.load().notifiers[provider.kind]
+    kind = kinds.load().notifiers[provider.kind]
     return kind(kind.Options.model_validate({**provider.options, **fields}), sleep=_at_once)  # type: ignore[call-arg]
 
 

@@ -5,7 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from connectors.base import journalled, load, where
+from connectors.base import journalled, where
+from connectors.kinds import load
 from tests.daemon.cli.conftest import Double, Ticketd
 
 

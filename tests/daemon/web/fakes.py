@@ -8,7 +8,8 @@ from aiohttp import web
 from aiohttp.test_utils import TestClient
 from prometheus_client import CollectorRegistry
 
-from connectors.base import Kinds, Notifier, load
+from connectors.base import Notifier
+from connectors.kinds import Kinds, load
 from daemon.auth import Auth
 from daemon.config import Settings
 from daemon.hearing import Hearing

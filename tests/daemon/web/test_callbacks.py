@@ -23,8 +23,8 @@ from connectors.base import (
     RefusedBodyError,
     Reply,
     Told,
-    load,
 )
+from connectors.kinds import load
 from daemon.config import Settings, TokenSettings, load_settings
 from daemon.hearing import NOTHING
 from daemon.ingest import BusyError

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from structlog.testing import capture_logs
 
-from connectors.base import load, reread
+from connectors.kinds import load, reread
 from daemon.batch import QuarantinedError
 from daemon.config import LimitSettings, SenderSettings, Settings, TokenSettings
 from daemon.ingest import BusyError

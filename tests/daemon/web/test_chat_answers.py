@@ -9,7 +9,7 @@ from typing import Any
 import aiohttp
 import pytest
 
-from connectors.base import load
+from connectors.kinds import load
 from daemon.app import Daemon
 from daemon.clock import SystemClock
 from daemon.config import Settings

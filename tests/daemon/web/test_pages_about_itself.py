@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from aiohttp import web
 
-from connectors.base import load
+from connectors.kinds import load
 from daemon.web.app import build
 from daemon.web.requests import ACTIONS
 from tests.daemon.web.fakes import FakeDaemon, Serve

@@ -7,7 +7,7 @@ from typing import Any
 import aiohttp
 import pytest
 
-from connectors.base import load
+from connectors.kinds import load
 from connectors.notifiers import sms, voice
 from connectors.twilio import Options
 from daemon.app import Daemon

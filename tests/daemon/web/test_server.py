@@ -8,7 +8,7 @@ from functools import partial
 import pytest
 from aiohttp.http_parser import HttpRequestParserPy
 
-from connectors.base import load
+from connectors.kinds import load
 from daemon.config import LimitSettings, Settings
 from daemon.web import server as server_module
 from daemon.web.app import build

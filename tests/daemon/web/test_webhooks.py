@@ -7,7 +7,8 @@ from typing import Any, ClassVar
 import pytest
 from pydantic import BaseModel
 
-from connectors.base import NO_CALL, Call, Kinds, Parsed, Source, journalled, load, reread, where
+from connectors.base import NO_CALL, Call, Parsed, Source, journalled, where
+from connectors.kinds import Kinds, load, reread
 from daemon.batch import QuarantinedError
 from daemon.config import LimitSettings, SenderSettings, Settings, TokenSettings
 from daemon.ingest import BusyError

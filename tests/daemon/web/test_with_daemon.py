@@ -11,7 +11,7 @@ from typing import Any
 import aiohttp
 import pytest
 
-from connectors.base import load
+from connectors.kinds import load
 from daemon.app import Daemon
 from daemon.config import Settings
 from daemon.web.pages.words import ARABIC
