@@ -175,7 +175,7 @@ async def test_nobody_has_the_name() -> None:
 )
 async def test_a_timeout_says_in_which_phase_it_came(site: Site, script: list[Any], phase: str) -> None:
     site.script = script
-    trial = await look(Connector, site.url(), timeout_s=0.1)
+    trial = await look(Connector, site.url(), timeout_s=0.3)
     assert (trial.outcome, trial.note) == ("timeout", f"timed out while in {phase}")
     assert list(trial.phases)[-1] == phase
 
@@ -184,16 +184,16 @@ async def test_a_timeout_in_the_resolver_while_connecting_and_in_the_handshake(s
     async def forever(*_: object) -> Any:
         await asyncio.get_running_loop().create_future()
 
-    trial = await look(Connector, "http://slow.example.test/", timeout_s=0.05, resolver=forever)
+    trial = await look(Connector, "http://slow.example.test/", timeout_s=0.3, resolver=forever)
     assert trial.note == "timed out while in dns"
     with socket.socket() as full:
         full.bind((HOST, 0))
         full.listen(0)
         with socket.create_connection(full.getsockname()):  # the queue of one is full now
-            trial = await look(Connector, f"http://{HOST}:{full.getsockname()[1]}/", timeout_s=0.1)
+            trial = await look(Connector, f"http://{HOST}:{full.getsockname()[1]}/", timeout_s=0.3)
     assert (trial.outcome, list(trial.phases)) == ("timeout", ["dns", "connect"])
     async with listening(asyncio.Protocol) as silent:
-        trial = await look(Connector, f"https://{HOST}:{silent}/", timeout_s=0.1)
+        trial = await look(Connector, f"https://{HOST}:{silent}/", timeout_s=0.3)
     assert trial.note == "timed out while in tls"
 
 
@@ -205,7 +205,7 @@ async def test_no_connection_is_left_when_a_look_ends_early(site: Site) -> None:
             lost.set_result(exc)
 
     async with listening(Silent) as port:
-        trial = await look(Connector, f"http://{HOST}:{port}/", timeout_s=0.05)
+        trial = await look(Connector, f"http://{HOST}:{port}/", timeout_s=0.3)
         assert trial.outcome == "timeout"
         assert await asyncio.wait_for(lost, 5) is None
 

@@ -130,7 +130,7 @@ async def test_an_exporter_that_is_not_there_is_told_from_a_target_that_is_not(s
     assert trial.outcome == "refused"
     assert trial.note.startswith(f"the exporter at http://127.0.0.1:{port}: ")
     site.script = []
-    trial = await look(Connector, "http://t/", {"exporter": site.url()}, timeout_s=0.1)
+    trial = await look(Connector, "http://t/", {"exporter": site.url()}, timeout_s=0.3)
     assert trial.note == "timed out while in exporter"
 
 

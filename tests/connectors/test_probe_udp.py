@@ -35,7 +35,7 @@ async def test_another_answer_does_not_end_the_wait() -> None:
 
 async def test_only_another_answer() -> None:
     async with answering(echo) as target:
-        trial = await look(Connector, target, {"send": "a", "expect": "b"}, timeout_s=0.2)
+        trial = await look(Connector, target, {"send": "a", "expect": "b"}, timeout_s=0.5)
     assert (trial.outcome, trial.note) == ("body", "/b/ is not in 'echo a'")
 
 
@@ -48,7 +48,7 @@ async def test_a_server_that_never_stops_is_not_listened_to_for_ever() -> None:
 
 async def test_no_answer() -> None:
     async with answering(lambda _: []) as target:
-        trial = await look(Connector, target, {"expect": "b"}, timeout_s=0.2)
+        trial = await look(Connector, target, {"expect": "b"}, timeout_s=0.5)
     assert (trial.outcome, trial.note) == ("timeout", "nothing came back; /b/ was expected")
 
 

@@ -424,7 +424,7 @@ async def test_a_handshake_that_does_not_come_about_says_why(server: str, outcom
 async def test_a_handshake_that_nobody_ends_ends_by_itself(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("connectors.network.reach._FAREWELL_S", 0.01)
     async with serving(SERVERS["never_answers"]) as port:
-        refused = await handshake(port, Reach.context(), timeout_s=0.05)
+        refused = await handshake(port, Reach.context(), timeout_s=0.3)
     assert refused is not None
     assert (refused.outcome, refused.reason) == ("timeout", "in the TLS handshake: timed out")
 
