@@ -295,10 +295,14 @@ class Daemon:
             self._here.start()
 
     async def _look_no_more(self, seconds: float) -> None:
-        """What was seen last is still taken, if that can be within `seconds`."""
+        """What was seen last is still taken, if that can be within `seconds`; whatever fails, the rest still ends."""
         here, self._here = self._here, None
-        if here is not None:
-            await here.close(seconds)
+        if here is None:
+            return
+        try:
+            await within(self.clock, seconds + SHUTDOWN_S, here.close(seconds))
+        except Exception:  # noqa: BLE001 - messages in flight are still to be brought to an end
+            _log.exception("what looks could not be ended")
 
     # ---- ending
     async def drain(self) -> None:

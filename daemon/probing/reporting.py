@@ -113,7 +113,7 @@ class Reporting:
                 return float(error.retry_after_s)
             except QuarantinedError as error:
                 self._drop("set_aside", len(self._flight), error.reason)
-            except Exception:
+            except Exception:  # a fault of ours: it is raised, and these go, so that they cannot hold up all that come
                 count, self._flight = len(self._flight), []
                 self._drop("failed", count, "results of probes could not be taken, and are dropped")
                 raise

@@ -188,6 +188,30 @@ async def test_a_reload_while_draining_does_not_begin_to_look_again(make_daemon:
         assert daemon._here is None
 
 
+@pytest.mark.parametrize("hangs", [False, True])
+async def test_probing_that_cannot_be_ended_keeps_nothing_else_from_ending(
+    make_daemon: MakeDaemon, rules: Path, monkeypatch: pytest.MonkeyPatch, hangs: bool
+) -> None:
+    monkeypatch.setattr("daemon.app.SHUTDOWN_S", 0.1)
+    monkeypatch.setattr("daemon.app.LAST_RESULTS_S", 0.1)
+    rules.write_text(f"{RULES}probes:\n  - {{id: shop, kind: tcp, targets: ['127.0.0.1:1'], interval: 1d}}\n")
+    daemon = make_daemon()
+    async with running(daemon):
+        here = daemon._here
+        assert here is not None
+        real = here.close
+
+        async def close(seconds: float) -> None:
+            await real(seconds)
+            if hangs:
+                await asyncio.get_running_loop().create_future()
+            raise RuntimeError("planted")
+
+        monkeypatch.setattr(here, "close", close)
+        await daemon.drain()
+        assert (daemon._here, daemon.ingest.draining) == (None, True)
+
+
 async def test_started_on_broken_files_a_ticket_says_so_until_they_are_good(
     make_daemon: MakeDaemon, rules: Path
 ) -> None:
